@@ -1,0 +1,5 @@
+"""Neural style transfer on a Caffe-style layer framework."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

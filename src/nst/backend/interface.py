@@ -1,0 +1,152 @@
+"""The contract of a device: arrays, and the few operations that devices do differently.
+
+A backend knows arrays and geometries; it knows no blobs, layers, nets or messages. Everything elementwise
+is written once in the layers with `backend.xp`. A method is added here only if two backends do it
+differently and a benchmark or docs/numerics.md says why. Shape arithmetic never happens here: results are
+written into `out` arrays of the right shape that the caller gives.
+
+Conventions: arrays are C-contiguous, batch first (N, C, H, W); all arguments of one call share one dtype
+(float32, or float64 where a backend supports it); nothing is kept of an argument after the call returns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nst.backend.geometry import ConvGeometry, PoolGeometry
+
+Array = Any
+"""An array of the backend's own module: numpy.ndarray, or cupy.ndarray on cuda."""
+
+
+class Backend(ABC):
+    """One device. Instances are passed in explicitly; there is no current or default one."""
+
+    name: str
+    """What the user calls it: numpy, cpu or cuda."""
+
+    xp: Any
+    """The array module: numpy, or cupy."""
+
+    # ---- arrays ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        """Returns a new array of zeros in this device's memory."""
+
+    @abstractmethod
+    def asarray(self, host: Any, dtype: DTypeLike) -> Array:
+        """Returns host values as an array of this device; may share memory if nothing has to change."""
+
+    @abstractmethod
+    def to_host(self, array: Array) -> NDArray[Any]:
+        """Returns the values as a numpy array; on the host backends the array itself."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Waits until all work asked for so far is done."""
+
+    # ---- convolution ----------------------------------------------------------------------------
+
+    @abstractmethod
+    def conv(
+        self, x: Array, w: Array, bias: Array | None, geometry: ConvGeometry, out: Array
+    ) -> None:
+        """Cross-correlation plus bias.
+
+        x (N, C, spatial...), w (O, C/group, kernel...), bias (O,) or None, out (N, O, out spatial...).
+        """
+
+    @abstractmethod
+    def conv_backward_data(self, dy: Array, w: Array, geometry: ConvGeometry, dx: Array) -> None:
+        """Overwrites dx with the gradient of `conv` with respect to x; shapes as in `conv`."""
+
+    @abstractmethod
+    def conv_backward_weights(self, x: Array, dy: Array, geometry: ConvGeometry, dw: Array) -> None:
+        """Adds the gradient of `conv` with respect to w to dw; shapes as in `conv`."""
+
+    # ---- pooling --------------------------------------------------------------------------------
+
+    @abstractmethod
+    def max_pool(self, x: Array, geometry: PoolGeometry, out: Array, argmax: Array) -> None:
+        """Window maximum; ties go to the first in row-major order, padding and NaN never win.
+
+        x (N, C, H, W), out (N, C, OH, OW), argmax int32 like out: h * W + w of the winner, -1 if there is
+        none (out is then -FLT_MAX, as in Caffe).
+        """
+
+    @abstractmethod
+    def max_pool_backward(
+        self, dy: Array, argmax: Array, geometry: PoolGeometry, dx: Array
+    ) -> None:
+        """Overwrites dx (N, C, H, W) with dy sent to the winners; argmax -1 receives nothing."""
+
+    @abstractmethod
+    def avg_pool(self, x: Array, geometry: PoolGeometry, out: Array) -> None:
+        """Window mean; the divisor counts padding but not the overhang of Caffe's ceil rule."""
+
+    @abstractmethod
+    def avg_pool_backward(self, dy: Array, geometry: PoolGeometry, dx: Array) -> None:
+        """Overwrites dx (N, C, H, W) with dy spread evenly over each window."""
+
+    # ---- pointwise and across channels ------------------------------------------------------------
+
+    @abstractmethod
+    def relu(self, x: Array, negative_slope: float, out: Array) -> None:
+        """out = max(x, 0) + negative_slope * min(x, 0); out may be x."""
+
+    @abstractmethod
+    def relu_backward(self, dy: Array, x: Array, negative_slope: float, dx: Array) -> None:
+        """dx = dy * (1 where x > 0, negative_slope where x <= 0); dx may be dy, x may be the output."""
+
+    @abstractmethod
+    def lrn(
+        self, x: Array, size: int, alpha: float, beta: float, k: float, scale: Array, out: Array
+    ) -> None:
+        """Across-channel normalisation: scale = k + alpha/size * window sum of x^2; out = x * scale^-beta."""
+
+    @abstractmethod
+    def lrn_backward(
+        self,
+        x: Array,
+        out: Array,
+        scale: Array,
+        dy: Array,
+        size: int,
+        alpha: float,
+        beta: float,
+        dx: Array,
+    ) -> None:
+        """Overwrites dx with the gradient of `lrn`; `out` and `scale` are what the forward wrote."""
+
+    # ---- products and sums --------------------------------------------------------------------------
+
+    @abstractmethod
+    def matmul(self, a: Array, b: Array, out: Array, *, accumulate: bool = False) -> None:
+        """out = a @ b, or out += a @ b. a (..., M, K), b (..., K, N), out (..., M, N); a and b may be
+        transposed views."""
+
+    @abstractmethod
+    def gram(self, x: Array, scale: float, out: Array) -> None:
+        """out = scale * x @ x^T for x (M, N, K), out (M, N, N), exactly symmetric."""
+
+    @abstractmethod
+    def gram_backward(self, d: Array, x: Array, scale: float, dx: Array) -> None:
+        """dx = scale * (d + d^T) @ x for d (M, N, N), x and dx (M, N, K)."""
+
+    @abstractmethod
+    def dot(self, a: Array, b: Array) -> float:
+        """Inner product of two arrays of one size, accumulated in float64."""
+
+    @abstractmethod
+    def axpy(self, alpha: float, x: Array, y: Array) -> None:
+        """y += alpha * x for arrays of one shape."""
+
+
+def float32_lowest() -> float:
+    """-FLT_MAX: what Caffe writes for a pooling window that holds no number."""
+    return float(np.finfo(np.float32).min)

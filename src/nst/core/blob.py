@@ -1,0 +1,180 @@
+"""Blob: an n-dimensional array of values with an equally shaped gradient, on one backend.
+
+Memory is made when it is first touched, so a blob whose gradient nobody asks for never allocates one.
+Blobs may share memory (SPLIT, FLATTEN, PARAMETER, shared weights, in-place layers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nst.backend import Array, Backend
+from nst.core import shapes
+from nst.core.shapes import Shape
+from nst.errors import ShapeError
+
+
+class Memory:
+    """A flat array of one backend, shared by every blob that refers to it.
+
+    `pending` is set by an engine that holds newer values in a layout of its own: it is called, once, before
+    anyone looks at the array. `exposed` tells that engine that the array was handed out since and that its
+    own copy may be stale.
+    """
+
+    __slots__ = ("exposed", "flat", "pending")
+
+    def __init__(self) -> None:
+        self.flat: Array | None = None
+        self.pending: Callable[[], None] | None = None
+        self.exposed = False
+
+    def view(self, shape: Shape, backend: Backend, dtype: DTypeLike) -> Array:
+        """The first count(shape) values as an array of that shape; new memory is zero."""
+        if self.pending is not None:
+            fill, self.pending = self.pending, None
+            fill()
+        self.exposed = True
+        return self.raw(shape, backend, dtype)
+
+    def raw(self, shape: Shape, backend: Backend, dtype: DTypeLike) -> Array:
+        """`view` for the engine itself: neither fills nor marks the array as handed out."""
+        need = shapes.count(shape)
+        if self.flat is None or self.flat.size < need:
+            self.flat = backend.zeros((need,), dtype)
+        flat = self.flat if self.flat.size == need else self.flat[:need]
+        return flat.reshape(shape)
+
+
+class Blob:
+    """Named values (`data`) and their gradient (`diff`); Caffe's Blob.
+
+    `data` and `diff` are the backend's arrays, writable and not assignable: `blob.data[...] = x`. On the host
+    backends they are numpy arrays that are the blob's own memory.
+    """
+
+    __slots__ = ("_data", "_diff", "_shape", "backend", "dtype", "name")
+
+    def __init__(
+        self,
+        backend: Backend,
+        shape: Sequence[int] = (),
+        *,
+        dtype: DTypeLike = np.float32,
+        name: str = "",
+    ) -> None:
+        self.backend = backend
+        self.dtype = np.dtype(dtype)
+        self.name = name
+        self._shape: Shape = ()
+        self._data = Memory()
+        self._diff = Memory()
+        self.reshape(*shape)
+
+    @property
+    def data(self) -> Array:
+        """The values, an array of `shape`."""
+        return self._data.view(self._shape, self.backend, self.dtype)
+
+    @property
+    def diff(self) -> Array:
+        """The gradient of the loss with respect to the values, an array of `shape`."""
+        return self._diff.view(self._shape, self.backend, self.dtype)
+
+    @property
+    def shape(self) -> Shape:
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        """Number of values."""
+        return shapes.count(self._shape)
+
+    @property
+    def has_diff(self) -> bool:
+        """Whether memory for the gradient exists; asking for `diff` makes it."""
+        return self._diff.flat is not None or self._diff.pending is not None
+
+    @property
+    def data_memory(self) -> Memory:
+        """What holds the values; two blobs share data if this is the same object."""
+        return self._data
+
+    @property
+    def diff_memory(self) -> Memory:
+        """What holds the gradient."""
+        return self._diff
+
+    @property
+    def num(self) -> int:
+        """Legacy 4-D name of axis 0; 1 if there is no such axis. Raises ShapeError above rank 4."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """Legacy 4-D name of axis 1."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """Legacy 4-D name of axis 2."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """Legacy 4-D name of axis 3."""
+        return self._legacy(3)
+
+    def reshape(self, *shape: int) -> None:
+        """Changes the shape; keeps the memory while it is large enough, else starts new, zero memory."""
+        if any(size < 0 for size in shape):
+            raise ShapeError(f"blob '{self.name}': negative size (got shape {tuple(shape)})")
+        self._shape = tuple(int(size) for size in shape)
+        need = self.count
+        if self._data.flat is not None and self._data.flat.size < need:
+            self._data = Memory()
+        if self._diff.flat is not None and self._diff.flat.size < need:
+            self._diff = Memory()
+
+    def share_data(self, other: Blob) -> None:
+        """Makes this blob's data the same memory as other's; counts must agree."""
+        self._check_same_count(other)
+        self._data = other._data
+
+    def share_diff(self, other: Blob) -> None:
+        """Makes this blob's gradient the same memory as other's; counts must agree."""
+        self._check_same_count(other)
+        self._diff = other._diff
+
+    def release(self) -> None:
+        """Gives the memory back; the next look at it sees zeros."""
+        self._data, self._diff = Memory(), Memory()
+
+    def to_host(self) -> NDArray[Any]:
+        """The values as a numpy array (on host backends the memory itself)."""
+        return self.backend.to_host(self.data)
+
+    def diff_to_host(self) -> NDArray[Any]:
+        """The gradient as a numpy array (on host backends the memory itself)."""
+        return self.backend.to_host(self.diff)
+
+    def _check_same_count(self, other: Blob) -> None:
+        if self.count != other.count:
+            raise ShapeError(
+                f"blob '{self.name}': cannot share memory with blob '{other.name}' "
+                f"(got shape {other.shape}, expected {self.shape})"
+            )
+
+    def _legacy(self, axis: int) -> int:
+        if len(self._shape) > 4:
+            raise ShapeError(
+                f"blob '{self.name}': num/channels/height/width need at most 4 axes (got {self.shape})"
+            )
+        return self._shape[axis] if axis < len(self._shape) else 1
+
+    def __repr__(self) -> str:
+        return f"Blob({self.name!r}, shape={self._shape}, {self.dtype.name} on {self.backend.name})"
