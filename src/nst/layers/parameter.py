@@ -27,13 +27,9 @@ class Parameter(Layer):
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         return [self.params[0].shape]
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        super().reshape(bottom, top)
-        top[0].share_data(self.params[0])
-        top[0].share_diff(self.params[0])
-
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        return None
+        top[0].share_data(self.params[0])  # every time: a solver's test net may have been given new memory
+        top[0].share_diff(self.params[0])
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]

@@ -1,0 +1,315 @@
+"""Net: builds layers and blobs from a NetParameter, runs them forward and backward.
+
+    description -> filter_layers -> insert_splits -> wire -> layers and blobs -> plan_backward
+
+A net lives on one backend and in one dtype. It reads no files: weights come in as plain mappings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nst.backend import Backend
+from nst.core import TEST, Blob, Layer, LayerContext, RandomSource, Shape
+from nst.errors import NetError, did_you_mean
+from nst.net.params import Learnable, ParamRegistry, lr_mults
+from nst.net.passes import filter_layers, insert_splits
+from nst.net.plan import BackwardPlan, PlannedLayer, Wiring, plan_backward, wire
+from nst.net.weights import CopyReport, StoredWeights, copy_into
+from nst.proto import NetParameter, NetState
+
+_log = logging.getLogger("nst.net")
+
+LayerCallback = Callable[[int], None]
+
+
+class Net:
+    """A runnable net.
+
+    Args:
+        param: the description, already upgraded to current form; it is not changed.
+        backend: where arrays live and the work is done.
+        phase: TRAIN or TEST; with `level` it overrides the description's own state.
+        stages: added to the description's own stages.
+        dtype: float32, or float64 for gradient checks.
+        rng: source of all random numbers of the net (fillers, dropout, data).
+        allow_python: whether PYTHON layers may import and run code.
+
+    Raises NetError, ShapeError for a description that cannot be built, naming the layer.
+    """
+
+    def __init__(
+        self,
+        param: NetParameter,
+        *,
+        backend: Backend,
+        phase: int = TEST,
+        level: int = 0,
+        stages: Sequence[str] = (),
+        dtype: DTypeLike = np.float32,
+        rng: RandomSource | None = None,
+        allow_python: bool = False,
+    ) -> None:
+        state = NetState(level=level, stage=[*param.state.stage, *stages])
+        state.phase = phase  # type: ignore[assignment]  # plain ints are Caffe's own phase constants
+        self.param = insert_splits(filter_layers(param, state))
+        self.name: str = param.name
+        self.phase = phase
+        self.backend = backend
+        self.rng = rng or RandomSource()
+        self.context = LayerContext(backend, np.dtype(dtype), phase, self.rng, allow_python)
+        self.wiring: Wiring = wire(self.param)
+        self.blob_list = [Blob(backend, dtype=dtype, name=n) for n in self.wiring.blob_names]
+        self.blobs = dict(zip(self.wiring.blob_names, self.blob_list, strict=True))
+        self.layers: list[Layer] = []
+        self.registry = ParamRegistry()
+        self._param_entries: list[list[Learnable]] = []
+        self._seen_shapes: list[list[Shape] | None] = []
+        for planned in self.wiring.layers:
+            self._build(planned)
+        self.backward_plan = self._plan_backward()
+        self.before_forward: list[LayerCallback] = []
+        self.after_forward: list[LayerCallback] = []
+        self.before_backward: list[LayerCallback] = []
+        self.after_backward: list[LayerCallback] = []
+
+    # ---- running ----------------------------------------------------------------------------------
+
+    def forward_from_to(self, first: int = 0, last: int | None = None) -> float:
+        """Runs layers first .. last (inclusive, all by default); returns their weighted loss.
+
+        Every layer adapts to the shape of its bottoms first, so an input may be reshaped at any time.
+        """
+        loss = 0.0
+        for i in range(first, self._last(last) + 1):
+            for callback in self.before_forward:
+                callback(i)
+            loss += self._forward_layer(i)
+            for callback in self.after_forward:
+                callback(i)
+        return loss
+
+    def backward_from_to(self, first: int | None = None, last: int = 0) -> None:
+        """Runs backward from layer `first` (the last one by default) down to `last`, inclusive.
+
+        Starts from what is in the top diffs; overwrites bottom diffs, adds to parameter diffs.
+        """
+        for i in range(self._last(first), last - 1, -1):
+            for callback in self.before_backward:
+                callback(i)
+            if self.backward_plan.layers[i]:
+                top, bottom = self.tops_of(i), self.bottoms_of(i)
+                self.layers[i].backward(top, self.backward_plan.bottoms[i], bottom)
+            for callback in self.after_backward:
+                callback(i)
+
+    def forward_backward(self) -> float:
+        """One forward and one backward pass; returns the weighted loss."""
+        loss = self.forward_from_to()
+        self.backward_from_to()
+        return loss
+
+    def reshape(self) -> None:
+        """Propagates the shapes of the inputs through the net without computing anything."""
+        for i in range(len(self.layers)):
+            self._reshape_layer(i)
+
+    def clear_param_diffs(self) -> None:
+        """Sets the gradients of all parameters to zero; memory that was never made stays unmade."""
+        for learnable in self.registry.learnables:
+            if learnable.blob.has_diff:
+                learnable.blob.diff[...] = 0
+
+    def loss_terms(self) -> dict[str, float]:
+        """Weighted loss per loss blob, as of the last forward."""
+        return {
+            self.wiring.blob_names[planned.tops[j]]: self._loss_term(i, j)
+            for i, planned in enumerate(self.wiring.layers)
+            for j, weight in enumerate(self.layers[i].loss_weights)
+            if weight
+        }
+
+    def find_non_finite(self) -> str:
+        """Names the first layer and blob that hold a NaN or infinity; empty if all is finite."""
+        xp = self.backend.xp
+        for planned in self.wiring.layers:
+            for number in planned.tops:
+                if not bool(xp.isfinite(self.blob_list[number].data).all()):
+                    blob = self.wiring.blob_names[number]
+                    return f"layer '{planned.name}' ({planned.layer_type.type}), blob '{blob}'"
+        return ""
+
+    # ---- looking things up ----------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list[str]:
+        """Tops of the Input layers, in order."""
+        return list(self.wiring.inputs)
+
+    @property
+    def outputs(self) -> list[str]:
+        """Blobs that no layer reads, in alphabetical order."""
+        return list(self.wiring.outputs)
+
+    @property
+    def layer_names(self) -> list[str]:
+        return [planned.name for planned in self.wiring.layers]
+
+    @property
+    def learnable_params(self) -> list[Blob]:
+        """Parameter blobs that a solver may update: owners only, frozen ones (lr_mult 0) included."""
+        return [learnable.blob for learnable in self.registry.learnables]
+
+    @property
+    def params_lr(self) -> list[float]:
+        """lr_mult of each learnable blob; 0 means frozen: its gradient is never computed."""
+        return [learnable.lr_mult for learnable in self.registry.learnables]
+
+    @property
+    def params_weight_decay(self) -> list[float]:
+        """decay_mult of each learnable blob."""
+        return [learnable.decay_mult for learnable in self.registry.learnables]
+
+    @property
+    def params(self) -> dict[str, list[Blob]]:
+        """Parameter blobs of the layers that have any, by layer name."""
+        return {layer.name: layer.params for layer in self.layers if layer.params}
+
+    def layer_index(self, name: str) -> int:
+        """Number of the first layer of that name; raises NetError with the nearest name."""
+        names = self.layer_names
+        if name not in names:
+            raise NetError(f"no layer '{name}' in net '{self.name}'.{did_you_mean(name, names)}")
+        return names.index(name)
+
+    def bottoms_of(self, index: int) -> list[Blob]:
+        return [self.blob_list[number] for number in self.wiring.layers[index].bottoms]
+
+    def tops_of(self, index: int) -> list[Blob]:
+        return [self.blob_list[number] for number in self.wiring.layers[index].tops]
+
+    # ---- weights ----------------------------------------------------------------------------------------
+
+    def copy_weights(self, source: StoredWeights) -> CopyReport:
+        """Fills parameters by layer name; see `nst.net.weights`. Raises WeightsError on a misfit."""
+        return copy_into(self.layers, source, self.registry.owners())
+
+    def weights(self) -> dict[str, list[NDArray[Any]]]:
+        """Copies of all parameter values by layer name, on the host."""
+        return {
+            layer.name: [np.array(blob.to_host()) for blob in layer.params]
+            for layer in self.layers
+            if layer.params
+        }
+
+    def share_trained_layers_with(self, other: Net) -> None:
+        """Makes the parameters the same memory as those of equally named layers of `other`."""
+        theirs = {layer.name: layer for layer in reversed(other.layers)}
+        for layer in self.layers:
+            source = theirs.get(layer.name)
+            if source is None:
+                continue
+            if len(source.params) != len(layer.params):
+                raise NetError(
+                    f"Incompatible number of blobs to share (got {len(source.params)}, expected "
+                    f"{len(layer.params)})",
+                    layer=layer.name,
+                )
+            for mine, shared in zip(layer.params, source.params, strict=True):
+                if mine.shape != shared.shape:
+                    raise NetError(
+                        f"Cannot share parameters; shape mismatch (got {shared.shape}, expected "
+                        f"{mine.shape})",
+                        layer=layer.name,
+                    )
+                mine.share_data(shared)
+
+    # ---- building -----------------------------------------------------------------------------------------
+
+    def _build(self, planned: PlannedLayer) -> None:
+        layer = planned.layer_type(planned.param, self.context)
+        top, bottom = self.tops_of(planned.index), self.bottoms_of(planned.index)
+        layer.check_arity(len(bottom), len(top))
+        self._check_in_place(layer, planned)
+        layer.loss_weights = _loss_weights(layer, len(top))
+        layer.setup([blob.shape for blob in bottom])
+        self.layers.append(layer)
+        self._seen_shapes.append(None)
+        self._reshape_layer(planned.index)
+        self._param_entries.append(self.registry.add_layer(layer))
+        _log.info(
+            "%s  %s -> %s  params %d",
+            layer.name,
+            " ".join(f"{b.name} {b.shape}" for b in bottom),
+            " ".join(f"{b.name} {b.shape}" for b in top),
+            sum(blob.count for blob in layer.params),
+        )
+
+    def _check_in_place(self, layer: Layer, planned: PlannedLayer) -> None:
+        if not layer.allows_in_place and set(planned.tops) & set(planned.bottoms):
+            raise NetError(
+                f"{layer.type} Layer does not allow in-place computation. (got top "
+                f"'{planned.param.top[0]}' that is also its bottom). Give the top a name of its own",
+                layer=layer.name,
+            )
+
+    def _plan_backward(self) -> BackwardPlan:
+        mults = [
+            lr_mults(entries, layer.param.param)
+            for entries, layer in zip(self._param_entries, self.layers, strict=True)
+        ]
+        plan = plan_backward(
+            self.wiring, self.layers, mults, force_backward=self.param.force_backward
+        )
+        for layer, wanted in zip(self.layers, plan.params, strict=True):
+            layer.params_propagate_down = list(wanted)
+        return plan
+
+    # ---- one layer --------------------------------------------------------------------------------------------
+
+    def _forward_layer(self, index: int) -> float:
+        layer = self.layers[index]
+        self._reshape_layer(index)
+        layer.forward(self.bottoms_of(index), self.tops_of(index))
+        return sum(self._loss_term(index, j) for j, w in enumerate(layer.loss_weights) if w)
+
+    def _loss_term(self, index: int, top: int) -> float:
+        blob = self.tops_of(index)[top]
+        return self.backend.dot(blob.data, blob.diff)
+
+    def _reshape_layer(self, index: int) -> None:
+        """Lets the layer adapt to its bottoms; loss tops get their weight as diff (SetLossWeights)."""
+        layer = self.layers[index]
+        bottom, top = self.bottoms_of(index), self.tops_of(index)
+        shapes = [blob.shape for blob in bottom]
+        if self._seen_shapes[index] == shapes and not layer.reshapes_every_time:
+            return
+        before = [blob.shape for blob in top]
+        is_first = self._seen_shapes[index] is None
+        layer.reshape(bottom, top)
+        self._seen_shapes[index] = shapes
+        for blob, weight, old in zip(top, layer.loss_weights, before, strict=True):
+            if weight and (is_first or blob.shape != old):
+                blob.diff[...] = weight
+
+    def _last(self, index: int | None) -> int:
+        return len(self.layers) - 1 if index is None else index
+
+
+def _loss_weights(layer: Layer, tops: int) -> list[float]:
+    """One weight per top: as given, else 1 for the first top of a loss layer and 0 elsewhere."""
+    given = list(layer.param.loss_weight)
+    if given and len(given) != tops:
+        raise NetError(
+            "loss_weight must be unspecified or specified once per top blob. "
+            f"(got {len(given)}, expected {tops})",
+            layer=layer.name,
+        )
+    if given:
+        return given
+    return [float(layer.is_loss and j == 0) for j in range(tops)]

@@ -1,0 +1,102 @@
+"""Copying weights into a net by layer name, with Caffe's strict shape rule, and saying what was left out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nst.core import Blob, Layer, Shape
+from nst.core.shapes import text
+from nst.errors import WeightsError
+
+_log = logging.getLogger("nst.net")
+
+
+@runtime_checkable
+class LegacyAware(Protocol):
+    """A stored blob that knows whether its shape was written in the legacy 4-D form."""
+
+    @property
+    def array(self) -> NDArray[Any]: ...
+
+    @property
+    def legacy(self) -> bool: ...
+
+
+StoredWeights = Mapping[str, Sequence[Any]]
+"""Layer name -> its blobs in order: numpy arrays, or records with `array` and `legacy`."""
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What a copy did: layers filled, layers of the net left as they were, source layers not used."""
+
+    copied: tuple[str, ...]
+    missing: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def copy_into(layers: Sequence[Layer], source: StoredWeights, owners: set[int]) -> CopyReport:
+    """Fills the parameter blobs of `layers` from `source`.
+
+    `owners`: ids of the blobs that are not shared from another layer; only those must be in the source.
+    Raises WeightsError when a layer is there with other counts or shapes.
+    """
+    copied, missing, seen = [], [], set()
+    for layer in layers:
+        if layer.name in seen:
+            continue  # duplicate names: the first one takes the weights
+        seen.add(layer.name)
+        stored = source.get(layer.name)
+        if stored is not None:
+            _copy_layer(layer, stored, owners)
+            copied.append(layer.name)
+        elif any(id(blob) in owners for blob in layer.params):
+            missing.append(layer.name)
+    ignored = [name for name in source if name not in seen]
+    for name in ignored:
+        _log.info("Ignoring source layer %s", name)
+    return CopyReport(tuple(copied), tuple(missing), tuple(ignored))
+
+
+def _copy_layer(layer: Layer, stored: Sequence[Any], owners: set[int]) -> None:
+    if len(stored) != len(layer.params):
+        needed = [blob for blob in layer.params if id(blob) in owners]
+        if len(stored) != len(needed) or len(needed) == len(layer.params):
+            raise WeightsError(
+                f"Incompatible number of blobs for layer {layer.name} "
+                f"(got {len(stored)} in the file, expected {len(layer.params)})",
+                layer=layer.name,
+            )
+        targets = needed
+    else:
+        targets = layer.params
+    for index, (blob, source) in enumerate(zip(targets, stored, strict=True)):
+        if source is not None:
+            _copy_blob(layer.name, index, blob, source)
+
+
+def _copy_blob(layer: str, index: int, blob: Blob, source: Any) -> None:
+    legacy = isinstance(source, LegacyAware) and source.legacy
+    array = np.asarray(source.array if isinstance(source, LegacyAware) else source)
+    fits = array.shape == blob.shape
+    if legacy and len(blob.shape) <= 4:
+        fits = _four_axes(array.shape) == _four_axes(blob.shape)
+    if not fits:
+        raise WeightsError(
+            f"Cannot copy param {index} weights from layer '{layer}'; shape mismatch. Source param "
+            f"shape is {text(array.shape)}; target param shape is {text(blob.shape)}. To learn this "
+            "layer's parameters from scratch rather than copying from a saved net, rename the layer.",
+            layer=layer,
+        )
+    blob.data[...] = blob.backend.asarray(array.reshape(blob.shape), blob.dtype)
+
+
+def _four_axes(shape: Shape) -> Shape:
+    """Right-aligned legacy 4-D shape: a bias (N,) is (1, 1, 1, N)."""
+    return (1,) * (4 - len(shape)) + tuple(shape)
