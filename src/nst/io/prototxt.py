@@ -13,17 +13,23 @@ import functools
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar, cast
 
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.message import Message
 
 from nst.errors import FileError, PrototxtError, did_you_mean
 from nst.io.prototxt_values import Token, ValueRefused, value_of
 from nst.io.upgrade import upgrade_net, upgrade_solver
-from nst.proto import LayerParameter, NetParameter, SolverParameter, V1LayerParameter
+from nst.proto import (
+    DESCRIPTOR,
+    LayerParameter,
+    NetParameter,
+    SolverParameter,
+    V1LayerParameter,
+)
 
 Path_ = str | os.PathLike[str]
 M = TypeVar("M", bound=Message)
@@ -31,11 +37,15 @@ M = TypeVar("M", bound=Message)
 _TOKEN = re.compile(
     r"""(?P<skip>(?:[ \t\r\n\v\f]|\#[^\n]*)+)
     |(?P<identifier>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<number>(?:0[xX][0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[fF]?))
+    |(?P<number>\.?[0-9](?:[eE][+-]|[0-9A-Za-z_.])*)
     |(?P<string>"[^"\\\n]*(?:\\[^\n][^"\\\n]*)*"|'[^'\\\n]*(?:\\[^\n][^'\\\n]*)*')
     |(?P<symbol>.)""",
     re.VERBOSE | re.DOTALL,
 )
+_OTHER_FILE: dict[str, tuple[type[Message], ...]] = {
+    "NetParameter": (SolverParameter,),
+    "SolverParameter": (NetParameter, LayerParameter),
+}
 _CLOSING = {"{": "}", "<": ">"}
 
 
@@ -89,19 +99,31 @@ def _read(path: Path_) -> str:
     return data.decode("utf-8-sig", errors="surrogateescape")
 
 
-@functools.cache
-def _labels(descriptor: Descriptor) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Returns the names of a message's repeated and of its required fields.
+class _Labels(NamedTuple):
+    """The names of a message's repeated and of its required fields."""
 
-    Taken from the schema, because runtimes disagree on the descriptor's own word for it: `label`
-    warns on protobuf 7, `is_repeated` is missing on 5.
+    repeated: frozenset[str]
+    required: tuple[str, ...]
+
+
+@functools.cache
+def _labels() -> dict[str, _Labels]:
+    """Returns the labels of every message of the schema, by the message's name.
+
+    Taken from the serialized schema, because runtimes disagree on the descriptor's own word:
+    `label` warns on protobuf 7, `is_repeated` is missing on 5.
     """
-    schema = DescriptorProto()
-    descriptor.CopyToProto(schema)
-    kinds = FieldDescriptorProto.Label
-    repeated = (f.name for f in schema.field if f.label == kinds.Value("LABEL_REPEATED"))
-    required = (f.name for f in schema.field if f.label == kinds.Value("LABEL_REQUIRED"))
-    return frozenset(repeated), tuple(required)
+    schema = FileDescriptorProto()
+    DESCRIPTOR.CopyToProto(schema)
+    repeated = FieldDescriptorProto.Label.Value("LABEL_REPEATED")
+    required = FieldDescriptorProto.Label.Value("LABEL_REQUIRED")
+    return {
+        message.name: _Labels(
+            frozenset(field.name for field in message.field if field.label == repeated),
+            tuple(field.name for field in message.field if field.label == required),
+        )
+        for message in schema.message_type
+    }
 
 
 class _Opening(NamedTuple):
@@ -128,7 +150,11 @@ class _Parser:
             self._field(message)
             if self._is_symbol(";") or self._is_symbol(","):
                 self._advance()
-        missing = [name for name in _labels(message.DESCRIPTOR)[1] if not message.HasField(name)]
+        missing = [
+            name
+            for name in _labels()[message.DESCRIPTOR.name].required
+            if not message.HasField(name)
+        ]
         if missing and opening is not None:
             self._fail(f"'{opening.field}' lacks the required {missing[0]!r}", opening.token)
 
@@ -136,10 +162,11 @@ class _Parser:
         name = self._advance()
         if name.kind != "identifier":
             self._fail(f"expected the name of a field, found {_shown(name)}", name)
-        field = message.DESCRIPTOR.fields_by_name.get(name.text)
+        descriptor = cast(Descriptor, message.DESCRIPTOR)
+        field = descriptor.fields_by_name.get(name.text)
         if field is None:
-            self._fail(_unknown_field(message.DESCRIPTOR, name.text), name)
-        repeated = field.name in _labels(message.DESCRIPTOR)[0]
+            self._fail(_unknown_field(descriptor, name.text), name)
+        repeated = field.name in _labels()[message.DESCRIPTOR.name].repeated
         if not repeated and message.HasField(field.name):
             self._fail(f"field '{field.name}' is given twice, it takes one value", name)
         if self._is_symbol(":"):
@@ -240,6 +267,11 @@ def _unknown_field(descriptor: Descriptor, name: str) -> str:
     what = f"{descriptor.name} has no field '{name}'."
     if near := did_you_mean(name, descriptor.fields_by_name):
         return what + near
+    for other in _OTHER_FILE.get(descriptor.name, ()):
+        if name in other.DESCRIPTOR.fields_by_name:
+            return (
+                f"{what} It is a field of {other.DESCRIPTOR.name}: is this the other kind of file?"
+            )
     inner = [
         field.name
         for field in descriptor.fields
@@ -247,7 +279,4 @@ def _unknown_field(descriptor: Descriptor, name: str) -> str:
     ]
     if 0 < len(inner) <= 4:
         return f"{what} It belongs into {' or '.join(inner)}."
-    whole = {"NetParameter": SolverParameter, "SolverParameter": NetParameter}.get(descriptor.name)
-    if whole is not None and name in whole.DESCRIPTOR.fields_by_name:
-        return f"{what} It is a field of {whole.DESCRIPTOR.name}: is this the other kind of file?"
     return what

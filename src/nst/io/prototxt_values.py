@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from nst.errors import did_you_mean
 
@@ -103,10 +103,11 @@ def _bool(field: FieldDescriptor, tokens: Sequence[Token]) -> bool:
 
 def _enum(field: FieldDescriptor, tokens: Sequence[Token]) -> int:
     last = tokens[-1]
-    known = field.enum_type.values_by_name
+    words = cast(EnumDescriptor, field.enum_type)
+    known = words.values_by_name
     if last.kind == "number" and _INTEGER.fullmatch(last.text):
         value = _integer(field, tokens, -(2**31), 2**31 - 1)
-        if value in field.enum_type.values_by_number:
+        if value in words.values_by_number:
             return value
     elif len(tokens) == 1 and last.kind == "identifier":
         if last.text in known:
@@ -118,12 +119,16 @@ def _enum(field: FieldDescriptor, tokens: Sequence[Token]) -> int:
 
 
 def _quoted_enum(field: FieldDescriptor, token: Token) -> str:
-    if field.containing_type.name == "V1LayerParameter":
+    if _owner(field) == "V1LayerParameter":
         return (
             f"'{field.name}' of the old 'layers' takes an unquoted word like CONVOLUTION"
             f" (got {token.text[:40]}). Write 'layer' for types in quotes."
         )
     return f"'{field.name}' takes a word without quotes (got {token.text[:40]})"
+
+
+def _owner(field: FieldDescriptor) -> str:
+    return cast(Descriptor, field.containing_type).name
 
 
 def _string(field: FieldDescriptor, tokens: Sequence[Token]) -> Value:
@@ -144,7 +149,7 @@ def _string(field: FieldDescriptor, tokens: Sequence[Token]) -> Value:
 def _unquoted_hint(field: FieldDescriptor, token: Token) -> str:
     if token.kind != "identifier":
         return ""
-    if field.name == "type" and field.containing_type.name == "LayerParameter":
+    if field.name == "type" and _owner(field) == "LayerParameter":
         return f"Write type: \"{token.text}\", or the old 'layers' for types without quotes."
     return f'Write {field.name}: "{token.text}".'
 
