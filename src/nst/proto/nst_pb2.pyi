@@ -1207,7 +1207,7 @@ class NamedBlob(_message.Message):
     def __init__(self, name: _Optional[str] = ..., blob: _Optional[_Union[BlobProto, _Mapping]] = ...) -> None: ...
 
 class StyleTransferParameter(_message.Message):
-    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every")
+    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order")
     class LineSearch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STRONG_WOLFE: _ClassVar[StyleTransferParameter.LineSearch]
@@ -1224,6 +1224,12 @@ class StyleTransferParameter(_message.Message):
     MEAN: StyleTransferParameter.LossForm
     GATYS: StyleTransferParameter.LossForm
     CHANNELS_POW4: StyleTransferParameter.LossForm
+    class ColorOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        BGR: _ClassVar[StyleTransferParameter.ColorOrder]
+        RGB: _ClassVar[StyleTransferParameter.ColorOrder]
+    BGR: StyleTransferParameter.ColorOrder
+    RGB: StyleTransferParameter.ColorOrder
     PRESET_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     STYLE_FIELD_NUMBER: _ClassVar[int]
@@ -1248,6 +1254,8 @@ class StyleTransferParameter(_message.Message):
     AVERAGE_ITERATES_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     SAVE_EVERY_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_PARAM_FIELD_NUMBER: _ClassVar[int]
+    COLOR_ORDER_FIELD_NUMBER: _ClassVar[int]
     preset: str
     content: ContentTerm
     style: _containers.RepeatedCompositeFieldContainer[StyleTerm]
@@ -1272,7 +1280,9 @@ class StyleTransferParameter(_message.Message):
     average_iterates: int
     output: str
     save_every: int
-    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ...) -> None: ...
+    transform_param: TransformationParameter
+    color_order: StyleTransferParameter.ColorOrder
+    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ...) -> None: ...
 
 class FeatureWeight(_message.Message):
     __slots__ = ("name", "weight")
@@ -1291,19 +1301,21 @@ class ContentTerm(_message.Message):
     def __init__(self, image: _Optional[str] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ...) -> None: ...
 
 class StyleTerm(_message.Message):
-    __slots__ = ("image", "weight", "scale", "layer")
+    __slots__ = ("image", "weight", "scale", "layer", "stretch")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
+    STRETCH_FIELD_NUMBER: _ClassVar[int]
     image: str
     weight: float
     scale: float
     layer: _containers.RepeatedCompositeFieldContainer[FeatureWeight]
-    def __init__(self, image: _Optional[str] = ..., weight: _Optional[float] = ..., scale: _Optional[float] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ...) -> None: ...
+    stretch: bool
+    def __init__(self, image: _Optional[str] = ..., weight: _Optional[float] = ..., scale: _Optional[float] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ..., stretch: _Optional[bool] = ...) -> None: ...
 
 class InitialImage(_message.Message):
-    __slots__ = ("image", "blend")
+    __slots__ = ("image", "blend", "noise_std")
     class From(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         CONTENT: _ClassVar[InitialImage.From]
@@ -1319,9 +1331,11 @@ class InitialImage(_message.Message):
     FROM_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     BLEND_FIELD_NUMBER: _ClassVar[int]
+    NOISE_STD_FIELD_NUMBER: _ClassVar[int]
     image: str
     blend: float
-    def __init__(self, image: _Optional[str] = ..., blend: _Optional[float] = ..., **kwargs) -> None: ...
+    noise_std: float
+    def __init__(self, image: _Optional[str] = ..., blend: _Optional[float] = ..., noise_std: _Optional[float] = ..., **kwargs) -> None: ...
 
 class V1LayerParameter(_message.Message):
     __slots__ = ("bottom", "top", "name", "include", "exclude", "type", "blobs", "param", "blob_share_mode", "blobs_lr", "weight_decay", "loss_weight", "accuracy_param", "argmax_param", "concat_param", "contrastive_loss_param", "convolution_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "exp_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "lrn_param", "memory_data_param", "mvn_param", "pooling_param", "power_param", "relu_param", "sigmoid_param", "softmax_param", "slice_param", "tanh_param", "threshold_param", "window_data_param", "transform_param", "loss_param", "layer")
