@@ -44,11 +44,12 @@ class EuclideanLoss(Layer):
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
-        scale = top[0].diff / _batch(bottom[0])
+        difference = self.difference.data
         for sign, wanted, blob in zip((1, -1), propagate_down, bottom, strict=True):
             if wanted:
-                dx = (sign * scale) * self.difference.data
-                blob.diff[...] = dx.reshape(blob.shape)
+                scale = sign * top[0].diff / _batch(bottom[0])
+                dx = blob.diff.reshape(difference.shape)
+                self.backend.xp.multiply(difference, scale, out=dx)
 
 
 def _batch(blob: Blob) -> int:

@@ -46,13 +46,14 @@ class Event(Layer):
     ) -> None:
         if not propagate_down[0]:
             return
-        dy = top[0].diff
+        dy, dx = top[0].diff, bottom[0].diff
         if self.gate == EventParameter.FEATURE_POSITIVE:
-            bottom[0].diff[...] = dy * (bottom[0].data > 0)
+            self.backend.relu_backward(dy, bottom[0].data, 0.0, dx)  # dy where x > 0
         elif self.gate == EventParameter.TARGET_NONZERO:
-            bottom[0].diff[...] = dy * (bottom[1].data.reshape(dy.shape) != 0)
+            target = bottom[1].data.reshape(dy.shape)
+            self.backend.xp.multiply(dy, target != 0, out=dx)
         else:
-            bottom[0].diff[...] = dy
+            dx[...] = dy
 
     def allows_force_backward(self, bottom_index: int) -> bool:
         return bottom_index == 0

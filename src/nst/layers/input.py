@@ -2,7 +2,7 @@
 
 Tops      one or more, of the given shapes
 Params    input_param { shape }: none (the user reshapes the blobs), one for all tops, or one per top
-Errors    any other number of shapes (setup)
+Errors    any other number of shapes, a negative size (setup)
 Source    Caffe InputLayer
 """
 
@@ -27,6 +27,9 @@ class Input(Layer):
                 f"Must specify 'shape' once, once per top blob, or not at all: {tops} tops vs. "
                 f"{len(self.shapes)} shapes."
             )
+        for shape in self.shapes:
+            if any(size < 0 for size in shape):
+                raise self.shape_error(f"negative size (got shape {shape}, expected all >= 0)")
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         tops = len(self.param.top)

@@ -28,7 +28,8 @@ class Parameter(Layer):
         return [self.params[0].shape]
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        top[0].share_data(self.params[0])  # every time: a solver's test net may have been given new memory
+        # every time: a solver's test net may have been given new memory
+        top[0].share_data(self.params[0])
         top[0].share_diff(self.params[0])
 
     def backward(

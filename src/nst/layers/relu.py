@@ -3,8 +3,9 @@
 Formula   y = max(x, 0) + s * min(x, 0);  dx = dy * (1 where x > 0, s where x <= 0)
 Bottoms   x (any shape)
 Tops      y (same shape), may be x itself
-Params    relu_param { negative_slope = 0 }; `engine` changes nothing here
-Gradient  exact; in place the output stands in for x, which is only right for s >= 0 (as in Caffe)
+Params    relu_param { negative_slope = 0: s }; `engine` changes nothing here
+Gradient  exact; in place y stands in for x, whose sign it has. With s < 0 it has not: then a copy of x is
+          kept (Caffe goes wrong)
 Source    Caffe ReLULayer
 """
 
@@ -12,26 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nst.core import Blob, Layer, Shape
+from nst.core import Blob, Shape
+from nst.layers.neuron import Neuron
 
 
-class ReLU(Layer):
+class ReLU(Neuron):
     type = "ReLU"
-    allows_in_place = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.negative_slope: float = self.param.relu_param.negative_slope
 
-    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
-        return [bottom_shapes[0]]
-
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.backend.relu(bottom[0].data, self.negative_slope, top[0].data)
+        x = bottom[0].data if self.negative_slope >= 0 else self.remember(bottom[0], top[0])
+        self.backend.relu(x, self.negative_slope, top[0].data)
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if propagate_down[0]:
-            self.backend.relu_backward(
-                top[0].diff, bottom[0].data, self.negative_slope, bottom[0].diff
-            )
+            x = self.recall(bottom[0])
+            self.backend.relu_backward(top[0].diff, x, self.negative_slope, bottom[0].diff)

@@ -1,9 +1,9 @@
-"""Scalar: multiplies or shifts every value by one constant.
+"""Scalar: multiplies every value by one constant, or adds one.
 
 Formula   MUL: y = v * x, dx = v * dy;  ADD: y = x + v, dx = dy
 Bottoms   x (any shape)
 Tops      y (same shape), may be x itself
-Params    scalar_param { value = 1  operation = MUL | ADD  passthrough_gradient = false }
+Params    scalar_param { value = 1: v  operation = MUL | ADD  passthrough_gradient = false }
 Gradient  exact, unless passthrough_gradient: then dx = dy (MyCaffe's style procedure)
 Source    MyCaffe ScalarLayer, whose default backward (1/v, -v) is not a derivative and is not kept
 """
@@ -12,30 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nst.core import Blob, Layer, Shape
+from nst.core import Blob, Shape
+from nst.layers.neuron import Neuron
 from nst.proto import ScalarParameter
 
 
-class Scalar(Layer):
+class Scalar(Neuron):
     type = "Scalar"
-    allows_in_place = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.scalar_param
         self.value: float = p.value
         self.multiplies = p.operation == ScalarParameter.MUL
-        self.passes_gradient: bool = p.passthrough_gradient
-
-    def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
-        return [bottom_shapes[0]]
+        self.scales_gradient = self.multiplies and not p.passthrough_gradient
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = bottom[0].data
-        top[0].data[...] = x * self.value if self.multiplies else x + self.value
+        combine = self.backend.xp.multiply if self.multiplies else self.backend.xp.add
+        combine(bottom[0].data, self.value, out=top[0].data)
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if propagate_down[0]:
-            scales = self.multiplies and not self.passes_gradient
-            bottom[0].diff[...] = top[0].diff * (self.value if scales else 1.0)
+            factor = self.value if self.scales_gradient else 1.0
+            self.backend.xp.multiply(top[0].diff, factor, out=bottom[0].diff)

@@ -7,7 +7,7 @@ Bottoms   x (N, C, H, W)
 Tops      L (scalar)
 Params    tv_loss_param { beta = 2  epsilon = 0 }; beta < 2 wants epsilon > 0
 Gradient  exact; where dx = dy = 0 and eps = 0 it is 0 for every beta (MyCaffe gives NaN for beta < 2)
-Errors    a bottom without 4 axes (reshape)
+Errors    beta <= 0, epsilon < 0 (setup); a bottom without 4 axes (reshape)
 Source    Mahendran, Vedaldi 2014 (arXiv 1412.0035) eq. 5; MyCaffe TVLossLayer without its stale sums
 """
 
@@ -42,11 +42,9 @@ class TVLoss(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         _, _, square = self._differences(bottom[0].data)
-        if self.beta == 2:
-            total = square.sum(dtype="float64")
-        else:
-            total = (square ** (self.beta / 2)).sum(dtype="float64")
-        top[0].data[...] = total
+        if self.beta != 2:
+            square **= self.beta / 2
+        top[0].data[...] = square.sum(dtype="float64")
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
@@ -54,21 +52,28 @@ class TVLoss(Layer):
         if not propagate_down[0]:
             return
         dx, dy, square = self._differences(bottom[0].data)
-        factor = self.beta * top[0].diff  # 2q = beta * square^(beta/2 - 1)
-        if self.beta != 2:
-            flat = square == 0  # avoids 0 ** negative: a flat spot has no gradient
-            factor = factor * (square + flat) ** (self.beta / 2 - 1)
+        if self.beta == 2:
+            factor = 2 * top[0].diff
+        else:
+            square += square == 0  # a flat spot has no gradient: avoids 0 ** negative
+            square **= self.beta / 2 - 1
+            square *= self.beta * top[0].diff  # 2q, times the loss weight
+            factor = square
         dx *= factor
         dy *= factor
         grad = bottom[0].diff
         grad[...] = 0
-        grad[:, :, :-1, :-1] += dx + dy
+        grad[:, :, :-1, :-1] += dx
+        grad[:, :, :-1, :-1] += dy
         grad[:, :, :-1, 1:] -= dx
         grad[:, :, 1:, :-1] -= dy
 
     def _differences(self, x: Array) -> tuple[Array, Array, Array]:
-        """(dx, dy, dx^2 + dy^2 + eps), each (N, C, H-1, W-1)."""
+        """(dx, dy, dx^2 + dy^2 + eps), each (N, C, H-1, W-1) and new."""
         corner = x[:, :, :-1, :-1]
         dx = corner - x[:, :, :-1, 1:]
         dy = corner - x[:, :, 1:, :-1]
-        return dx, dy, dx * dx + dy * dy + self.epsilon
+        square = dx * dx
+        square += dy * dy
+        square += self.epsilon
+        return dx, dy, square
