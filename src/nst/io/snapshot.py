@@ -1,0 +1,160 @@
+"""Solver states on disk: Caffe's .solverstate and .solverstate.h5, both ways.
+
+Caffe's part (iteration, weights file, history, step of the rate policy) is what Caffe writes and reads. What
+rules of our own need beyond it lies beside it, where Caffe does not look: private fields in the binary
+form, the group /nst in HDF5.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from nst.errors import SnapshotError
+from nst.io.atomic import write_atomically
+from nst.io.blob_proto import array_to_blob, blob_to_array
+from nst.io.hdf5 import DAMAGED
+from nst.io.signature import HDF5, looks_like
+from nst.io.wire import WireError
+from nst.proto import SolverState
+
+Path_ = str | os.PathLike[str]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Where an optimisation stands.
+
+    `history` is Caffe's: one array per learnable parameter, two blocks of them for AdaDelta and
+    Adam. `state` holds arrays of rules that Caffe does not have, by name.
+    """
+
+    iteration: int
+    learned_net: str = ""
+    history: Sequence[Array] = ()
+    current_step: int = 0
+    state: Mapping[str, Array] = field(default_factory=dict)
+    options_hash: str = ""
+    rng_state: bytes = b""
+    size_index: int = 0
+
+
+def read_snapshot(path: Path_) -> Snapshot:
+    """Returns the solver state in a file, HDF5 or binary by its signature. Errors: SnapshotError."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise SnapshotError(f"cannot be read ({error.strerror})", path=os.fspath(path)) from error
+    try:
+        return _from_hdf5(path) if data.startswith(HDF5) else _from_message(data)
+    except (DecodeError, WireError, *DAMAGED) as error:
+        kind = looks_like(data[:256])
+        what = (
+            f"it looks like {kind}" if kind and not data.startswith(HDF5) else f"damaged ({error})"
+        )
+        raise SnapshotError(f"no solver state: {what}", path=os.fspath(path)) from error
+
+
+def write_snapshot(path: Path_, snapshot: Snapshot) -> None:
+    """Writes the solver state, as HDF5 if the name ends in .h5, else as binary. Errors: FileError."""
+
+    def write(file: IO[bytes]) -> None:
+        with h5py.File(file, "w") as target:
+            _to_hdf5(target, snapshot)
+
+    if os.fspath(path).endswith(".h5"):
+        write_atomically(path, write)
+    else:
+        write_atomically(path, _to_message(snapshot).SerializeToString())
+
+
+def _from_message(data: bytes) -> Snapshot:
+    message = SolverState.FromString(data)
+    if not message.HasField("iter"):
+        raise WireError("the iteration is missing")
+    return Snapshot(
+        iteration=message.iter,
+        learned_net=message.learned_net,
+        history=tuple(blob_to_array(blob).array for blob in message.history),
+        current_step=message.current_step,
+        state={item.name: blob_to_array(item.blob).array for item in message.state},
+        options_hash=message.options_hash,
+        rng_state=message.rng_state,
+        size_index=message.size_index,
+    )
+
+
+def _to_message(snapshot: Snapshot) -> SolverState:
+    message = SolverState(iter=snapshot.iteration, learned_net=snapshot.learned_net)
+    message.current_step = snapshot.current_step
+    message.history.extend(array_to_blob(array) for array in snapshot.history)
+    for name, array in snapshot.state.items():
+        message.state.add(name=name, blob=array_to_blob(array))
+    for name in ("options_hash", "rng_state", "size_index"):
+        if value := getattr(snapshot, name):
+            setattr(message, name, value)
+    return message
+
+
+def _from_hdf5(path: Path_) -> Snapshot:
+    with h5py.File(path, "r") as file:
+        history = file["history"]
+        ours = file.get("nst", {})
+        state = ours.get("state", {})
+        attributes = ours.attrs if ours else {}
+        return Snapshot(
+            iteration=int(np.ravel(file["iter"][()])[0]),
+            learned_net=_text(file["learned_net"][()]),
+            history=tuple(np.asarray(history[str(index)][()]) for index in range(len(history))),
+            current_step=int(np.ravel(file["current_step"][()])[0]),
+            state={str(state[key].attrs["name"]): np.asarray(state[key][()]) for key in state},
+            options_hash=str(attributes.get("options_hash", "")),
+            rng_state=np.asarray(attributes.get("rng_state", np.empty(0, np.uint8))).tobytes(),
+            size_index=int(attributes.get("size_index", 0)),
+        )
+
+
+def _to_hdf5(file: h5py.File, snapshot: Snapshot) -> None:
+    file["iter"] = np.array([snapshot.iteration], np.int32)
+    _write_text(file, "learned_net", snapshot.learned_net)
+    file["current_step"] = np.array([snapshot.current_step], np.int32)
+    history = file.create_group("history")
+    for index, array in enumerate(snapshot.history):
+        history[str(index)] = array
+    ours = file.create_group("nst")
+    state = ours.create_group("state")
+    for index, (name, array) in enumerate(snapshot.state.items()):
+        # Names may hold anything, a slash too; keys of groups may not.
+        state[f"{index:06d}"] = array
+        state[f"{index:06d}"].attrs["name"] = name
+    ours.attrs["options_hash"] = snapshot.options_hash
+    ours.attrs["rng_state"] = np.frombuffer(snapshot.rng_state, np.uint8)
+    ours.attrs["size_index"] = snapshot.size_index
+
+
+def _write_text(file: h5py.File, name: str, text: str) -> None:
+    """Writes a string as H5LTmake_dataset_string does: fixed length, ended by a zero byte."""
+    data = text.encode("utf-8") + b"\0"
+    kind = h5py.h5t.C_S1.copy()
+    kind.set_size(len(data))
+    kind.set_strpad(h5py.h5t.STR_NULLTERM)
+    space = h5py.h5s.create(h5py.h5s.SCALAR)
+    dataset = h5py.h5d.create(file.id, name.encode(), kind, space)
+    dataset.write(space, space, np.array(data, dtype=f"S{len(data)}"), kind)
+
+
+def _text(value: Any) -> str:
+    return (
+        value.decode("utf-8", errors="replace").rstrip("\0")
+        if isinstance(value, bytes)
+        else str(value)
+    )

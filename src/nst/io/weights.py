@@ -1,0 +1,60 @@
+"""Weights files of either format: read by what the file is, written by what its name says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+
+from nst.errors import WeightsError
+from nst.io.blob_proto import attach_blobs
+from nst.io.caffemodel import (
+    LayerRow,
+    Weights,
+    describe_caffemodel,
+    read_caffemodel,
+    write_caffemodel,
+)
+from nst.io.hdf5 import describe_hdf5, is_hdf5, read_hdf5, write_hdf5
+from nst.proto import NetParameter
+
+Path_ = str | os.PathLike[str]
+
+
+def read_weights(path: Path_, wanted: Collection[str] | None = None) -> Weights:
+    """Returns the blobs of the wanted layers (all, if None), by layer name.
+
+    HDF5 or binary is told by the file's signature, as in Caffe Net::CopyTrainedLayersFrom.
+    Errors: WeightsError.
+    """
+    return (read_hdf5 if is_hdf5(path) else read_caffemodel)(path, wanted)
+
+
+def describe(path: Path_) -> list[LayerRow]:
+    """Returns one row per layer: name, type, shapes, bytes of values. Errors: WeightsError."""
+    return (describe_hdf5 if is_hdf5(path) else describe_caffemodel)(path)
+
+
+def write_weights(path: Path_, net: NetParameter) -> None:
+    """Writes the net's layers with their blobs, as HDF5 if the name ends in .h5, else as binary.
+
+    Errors: FileError, WeightsError.
+    """
+    (write_hdf5 if os.fspath(path).endswith(".h5") else write_caffemodel)(path, net)
+
+
+def convert(source: Path_, target: Path_) -> None:
+    """Writes the weights of one file in the format that the other's name says.
+
+    Layer types are kept where both formats know them. Errors: FileError, WeightsError.
+    """
+    weights = read_weights(source)
+    net = NetParameter()
+    for row in describe(source):
+        net.layer.add(name=row.name, type=row.type)
+    arrays = {}
+    for name, blobs in weights.items():
+        arrays[name] = [blob.array for blob in blobs if blob is not None]
+        if len(arrays[name]) != len(blobs):
+            text = "has a shared blob, which only the net knows. Load the net and save it instead."
+            raise WeightsError(text, path=os.fspath(source), layer=name)
+    write_weights(target, attach_blobs(net, arrays))
