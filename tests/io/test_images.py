@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nst.errors import ImageError
-from nst.io.images import read_picture
+from nst.io.images import Picture, read_picture
 
 ORIENTATION = 0x0112
 CORNERS = np.array(
@@ -294,12 +294,13 @@ def test_of_an_animation_the_first_frame_is_taken(tmp_path: Path, suffix: str) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the file is empty"),
-        (b"<!DOCTYPE html><html>Not found</html>", "is a web page"),
+        (b"", "an empty file"),
+        (b"<!DOCTYPE html><html>Not found</html>", "a web page"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"layer { name: 'data' }", "not a picture of a known format"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture of a known format"),
-        (b"\x89PNG\r\n\x1a\n", "not a picture|damaged"),
+        (b"layer { name: 'data' }", "a text file"),
+        (b"\0\1\2\3\xff\xfe\xfd", "no known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "a text file"),
+        (b"\x89PNG\r\n\x1a\n", "no picture|no known format|damaged|PNG"),
     ],
 )
 def test_what_is_no_picture_is_called_what_it_is(
@@ -355,6 +356,39 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(ImageError, match="device or pipe"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_an_array_is_a_picture_of_its_own(dtype: type[np.generic]) -> None:
+    values = CORNERS.astype(dtype)
+    picture = Picture.from_array(values)
+    values[:] = 0
+    assert np.array_equal(picture.rgb, CORNERS)
+    assert (picture.size, picture.alpha) == ((3, 2), None)
+
+
+def test_an_array_of_two_axes_is_grey() -> None:
+    assert Picture.from_array(np.array([[7.5]])).rgb.tolist() == [[[7.5, 7.5, 7.5]]]
+
+
+def test_an_array_with_alpha_is_composited_over_white() -> None:
+    picture = Picture.from_array(np.array([[[50, 60, 70, 0], [50, 60, 70, 255]]], np.uint8))
+    assert picture.rgb.tolist() == [[[255, 255, 255], [50, 60, 70]]]
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[0, 255]]
+
+
+def test_an_array_whose_alpha_hides_nothing_has_none() -> None:
+    assert Picture.from_array(np.full((2, 2, 4), 255, np.uint8)).alpha is None
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((3, 4, 4, 1)), np.zeros((4, 4, 2)), np.zeros((0, 4, 3)), np.full((2, 2), np.nan)],
+)
+def test_an_array_that_is_no_picture_is_refused(array: np.ndarray) -> None:
+    with pytest.raises(ImageError, match="array: not a picture"):
+        Picture.from_array(array)
 
 
 def _samples() -> list[bytes]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from nst.errors import ImageError
 from nst.io.image_modes import keeps_all_bits, to_rgb_and_alpha
+from nst.io.signature import looks_like
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -52,6 +53,30 @@ class Picture:
     mode: str
     size: tuple[int, int]
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_array(cls, values: npt.NDArray[Any]) -> Picture:
+        """Takes (H, W), (H, W, 3) or (H, W, 4) values, 0 to 255, uint8 or float, R, G, B, alpha.
+
+        `sha256` is of the values as float32. Raises ImageError for any other shape, and for values
+        that are not finite.
+        """
+        array = np.array(values, np.float32)  # a copy: the picture must not change with the array
+        if array.ndim == 2:
+            array = np.repeat(array[:, :, np.newaxis], 3, axis=2)
+        if array.ndim != 3 or array.shape[2] not in (3, 4) or min(array.shape) < 1:
+            raise ImageError(
+                f"array: not a picture (got shape {array.shape}, expected (height, width, 3))"
+            )
+        if not np.isfinite(array).all():
+            raise ImageError("array: not a picture (got NaN or infinite values)")
+        rgb, alpha = np.ascontiguousarray(array[:, :, :3]), None
+        if array.shape[2] == 4 and array[:, :, 3].min() < 255:
+            alpha = np.ascontiguousarray(array[:, :, 3])
+            rgb = composite(rgb, alpha, WHITE)
+        digest = hashlib.sha256(array.tobytes()).hexdigest()
+        size = (array.shape[1], array.shape[0])
+        return cls(rgb, alpha, Path("<array>"), digest, "RGB" if alpha is None else "RGBA", size)
 
 
 def read_picture(path: str | Path, *, background: tuple[float, float, float] = WHITE) -> Picture:
@@ -154,14 +179,12 @@ def _first_frame(file: BinaryIO, notes: list[str]) -> Image.Image:
 
 def _what_it_is_instead(file: BinaryIO) -> str:
     file.seek(0)
-    start = file.read(64)
-    if not start:
-        return "the file is empty"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "is a web page (HTML), not a picture"
+    start = file.read(256)
     if start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
         return "HEIC pictures cannot be read. Save it as JPEG or PNG"
-    return "not a picture of a known format (PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, AVIF, ...)"
+    instead = looks_like(start)
+    known = "PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, AVIF, ..."
+    return f"no picture: it looks like {instead}" if instead else f"no known format ({known})"
 
 
 def _cut_transparent_colour(image: Image.Image) -> None:
