@@ -27,10 +27,7 @@ from nst.core.filler import fill
 from nst.core.random import RandomSource
 from nst.core.shapes import Shape
 from nst.errors import NetError, ShapeError
-from nst.proto import FillerParameter, LayerParameter
-
-TRAIN, TEST = 0, 1
-"""Caffe's phases, by their enum values."""
+from nst.proto import TEST, TRAIN, FillerParameter, LayerParameter
 
 
 @dataclass(frozen=True)
@@ -192,3 +189,6 @@ class NotDifferentiable(Layer):
                 f"{self.type} has no gradient. Set propagate_down: false on its bottom, or keep it "
                 "out of the path to the loss"
             )
+
+
+__all__ = ["TEST", "TRAIN", "Arity", "Layer", "LayerContext", "NotDifferentiable"]

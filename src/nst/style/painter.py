@@ -1,0 +1,96 @@
+"""Step 8: the solver that paints, and what it tells after every iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nst.backend import Backend
+from nst.io.picture_transform import PictureTransform
+from nst.net import Net
+from nst.proto import SolverParameter
+from nst.solvers import IterationRecord, Solver, build_solver
+from nst.style.transfer import image_of
+
+
+class Painter:
+    """A painting net and the solver that moves its picture.
+
+    Args:
+        net: what `transfer.build_painting_net` made.
+        settings: Caffe's solver fields; `style_transfer_param` says how L-BFGS steps and clamps.
+        iterations: how many to make at this size.
+        transform: how the picture was encoded, for the bounds and for `picture`.
+    """
+
+    def __init__(
+        self, net: Net, settings: SolverParameter, iterations: int, transform: PictureTransform
+    ) -> None:
+        self.net = net
+        self.transform = transform
+        self.iterations = iterations
+        style = settings.style_transfer_param
+        param = _solver_settings(settings, iterations)
+        bounds = [_pixel_bounds(net.backend, transform)] if style.clamp else None
+        self.solver: Solver = build_solver(
+            param,
+            net,
+            bounds=_only_for_image(net, bounds),
+            keep_best=True,
+        )
+
+    def solve(self, observe: Callable[[IterationRecord], None] | None = None) -> None:
+        """Runs the solver to its end, or until `request_stop`; raises Diverged with the best kept."""
+        if observe is not None:
+            self.solver.on_iteration.append(observe)
+        self.solver.step(self.iterations - self.solver.iter)
+
+    def request_stop(self) -> None:
+        """Ends after the iteration in progress; may be called from a signal handler."""
+        self.solver.request_stop()
+
+    def pixels(self) -> NDArray[np.float32]:
+        """The picture as the net sees it: (1, C, H, W), preprocessed."""
+        return np.array(image_of(self.net).to_host(), np.float32)
+
+    def picture(self) -> NDArray[np.float32]:
+        """The picture as RGB (H, W, 3), neither rounded nor clipped."""
+        return self.transform.decode(self.pixels())
+
+
+def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParameter:
+    """Caffe's fields for one size: no test nets, no decay of the picture, its own iteration count."""
+    param = SolverParameter()
+    param.CopyFrom(settings)
+    for name in ("net", "net_param", "weights", "snapshot_prefix", "test_interval", "snapshot"):
+        param.ClearField(name)  # type: ignore[arg-type]
+    param.max_iter = iterations
+    param.snapshot_after_train = False
+    if not param.HasField("type"):
+        param.type = "LBFGS"
+    if not param.HasField("lr_policy"):
+        param.lr_policy = "fixed"
+    if not param.HasField("base_lr"):
+        param.base_lr = 1.0
+    return param
+
+
+def _pixel_bounds(backend: Backend, transform: PictureTransform) -> tuple[Any, Any]:
+    """What encodes to 0 and 255 of each channel, as (1, C, 1, 1) arrays, the smaller first."""
+    black = transform.encode(np.zeros((1, 1, 3), np.float32))
+    white = transform.encode(np.full((1, 1, 3), 255, np.float32))
+    return (
+        backend.asarray(np.minimum(black, white), np.float32),
+        backend.asarray(np.maximum(black, white), np.float32),
+    )
+
+
+def _only_for_image(net: Net, bounds: list[tuple[Any, Any]] | None) -> Sequence[Any] | None:
+    """Bounds list over all learnable blobs, of which only the picture's has any."""
+    if bounds is None:
+        return None
+    image = image_of(net)
+    return [bounds[0] if blob is image else None for blob in net.learnable_params]

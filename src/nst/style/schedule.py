@@ -1,0 +1,46 @@
+"""The sizes of a run, coarse to fine, and how many iterations each gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nst.errors import UsageError
+from nst.proto import SolverParameter
+
+DEFAULT_SIZE = 512
+"""Longest side in pixels when nothing is said and the content picture is at least that large."""
+
+SMALLEST_SIDE = 16
+"""Below this VGG's fifth pooling leaves nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One size of the schedule: longest side in pixels, and iterations there."""
+
+    size: int
+    iterations: int
+
+
+def read_schedule(settings: SolverParameter, own_size: int) -> tuple[Stage, ...]:
+    """Stages of a run, from `sizes` and `iterations`, or `size` and `max_iter`.
+
+    own_size: longest side of the picture that gives the shape; without any size in the settings the
+    result gets it, but at most DEFAULT_SIZE. Raises UsageError.
+    """
+    style = settings.style_transfer_param
+    sizes = list(style.sizes) or [style.size or min(own_size, DEFAULT_SIZE)]
+    if any(size < SMALLEST_SIDE for size in sizes):
+        raise UsageError(f"size: too small (got {min(sizes)}, expected at least {SMALLEST_SIDE})")
+    if sizes != sorted(sizes):
+        raise UsageError(f"sizes: must rise from coarse to fine (got {sizes})")
+    counts = list(style.iterations) or [settings.max_iter]
+    if len(counts) == 1:
+        counts *= len(sizes)
+    if len(counts) != len(sizes):
+        raise UsageError(
+            f"iterations: one for all sizes or one per size (got {len(counts)}, expected {len(sizes)})"
+        )
+    if any(count < 1 for count in counts):
+        raise UsageError(f"max_iter: no iterations to run (got {min(counts)}, expected at least 1)")
+    return tuple(Stage(size, count) for size, count in zip(sizes, counts, strict=True))

@@ -1,0 +1,100 @@
+"""Merging settings: flags over the solver file over the preset, field by field.
+
+A field that is set above wins; a repeated field is replaced whole. A style or content term without taps
+of its own takes those of the settings below.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from nst.proto import ContentTerm, SolverParameter, StyleTerm, StyleTransferParameter
+from nst.style.presets import find_preset
+
+M = TypeVar("M", bound=Message)
+
+_OF_THE_MODEL_OR_USER = (
+    "preset",
+    "content",
+    "style",
+    "transform_param",
+    "color_order",
+    "output",
+    "save_every",
+)
+
+
+def merged(under: M, over: M) -> M:
+    """Returns `under` with every field that `over` sets replaced; neither argument is changed."""
+    result = type(under)()
+    result.CopyFrom(under)
+    for field, value in over.ListFields():
+        current = getattr(result, field.name)
+        if field.is_repeated:
+            result.ClearField(field.name)
+            getattr(result, field.name).extend(value)
+        elif field.type == field.TYPE_MESSAGE:
+            current.CopyFrom(merged(current, value))
+        else:
+            setattr(result, field.name, value)
+    if isinstance(under, StyleTransferParameter) and isinstance(result, StyleTransferParameter):
+        _inherit_taps(result, under)
+    return result
+
+
+def with_preset(file: SolverParameter, flags: SolverParameter) -> SolverParameter:
+    """The settings of a run: flags over file over preset.
+
+    A preset named by a flag starts over: of the file only the model, the pictures, their taps and what
+    happens to the result are kept. A preset named in the file fills in what the file leaves unset.
+    """
+    chosen = flags.style_transfer_param.preset
+    if chosen:
+        file = _without_objective(file)
+    name = chosen or file.style_transfer_param.preset
+    if not name:
+        return merged(file, flags)
+    settings = merged(merged(find_preset(name).settings, file), flags)
+    settings.style_transfer_param.preset = name
+    return settings
+
+
+def _without_objective(file: SolverParameter) -> SolverParameter:
+    kept = SolverParameter()
+    for name in ("net", "net_param", "weights", "snapshot", "snapshot_prefix", "random_seed"):
+        _copy_field(file, kept, name)
+    for name in _OF_THE_MODEL_OR_USER:
+        _copy_field(file.style_transfer_param, kept.style_transfer_param, name)
+    return kept
+
+
+def _copy_field(source: Message, target: Message, name: str) -> None:
+    for field, value in source.ListFields():
+        if field.name != name:
+            continue
+        if field.is_repeated:
+            getattr(target, name).extend(value)
+        elif field.type == field.TYPE_MESSAGE:
+            getattr(target, name).CopyFrom(value)
+        else:
+            setattr(target, name, value)
+
+
+def _inherit_taps(result: StyleTransferParameter, under: StyleTransferParameter) -> None:
+    """Terms that name no taps take those of the first term below, and its stretch and scale."""
+    if under.style:
+        for term in result.style:
+            _inherit(term, under.style[0])
+    if under.HasField("content") and result.HasField("content"):
+        _inherit(result.content, under.content)
+
+
+def _inherit(term: StyleTerm | ContentTerm, below: StyleTerm | ContentTerm) -> None:
+    if not term.layer:
+        term.layer.extend(below.layer)
+    if isinstance(term, StyleTerm) and isinstance(below, StyleTerm):
+        for name in ("stretch", "scale"):
+            if not term.HasField(name) and below.HasField(name):
+                setattr(term, name, getattr(below, name))

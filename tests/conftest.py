@@ -1,0 +1,54 @@
+"""Fixtures for every test: the backends that are here, the shared folder, and fixed seeds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from nst.backend import Backend, available_backends, get_backend
+
+REPO = Path(__file__).resolve().parent.parent
+BACKENDS = ("numpy", "cpu", "cuda")
+
+settings.register_profile(
+    "nst", deadline=None, max_examples=40, suppress_health_check=list(HealthCheck), derandomize=True
+)
+settings.load_profile("nst")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-gpu", action="store_true", help="fail, instead of skip, where the GPU is missing"
+    )
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn; one that is not here is skipped with its reason."""
+    states = {row.name: row for row in available_backends()}
+    state = states.get(request.param)
+    if state is None or not state.available:
+        reason = state.reason if state else "not part of this version"
+        if request.param == "cuda" and request.config.getoption("--require-gpu"):
+            pytest.fail(f"backend cuda: {reason}")
+        pytest.skip(f"backend {request.param}: {reason}")
+    return get_backend(request.param)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The founders' folder of oracle numbers, models and pictures beside the repository."""
+    folder = Path(os.environ.get("NST_SHARED", REPO.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("needs ../shared (oracle numbers, models and pictures), which is not here")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random test inputs, the same on every run."""
+    return np.random.default_rng(1701)
