@@ -1,0 +1,1 @@
+"""What tools/draw_pictures draws: a lake town, and a painted swirl."""
