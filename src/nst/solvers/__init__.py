@@ -1,1 +1,65 @@
-"""Being written."""
+"""Solvers: they change the learnable parameters of a net until its loss is small.
+
+`build_solver` makes the solver that a SolverParameter names. Adding a rule: one file, one line in SOLVERS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nst.errors import UsageError, did_you_mean
+from nst.proto import SolverParameter
+from nst.solvers.adadelta import AdaDelta
+from nst.solvers.adagrad import AdaGrad
+from nst.solvers.adam import Adam
+from nst.solvers.contract import Bounds, TrainableNet, WeightsFiles
+from nst.solvers.gradient_rule import GradientRule
+from nst.solvers.lbfgs import LBFGS
+from nst.solvers.nesterov import Nesterov
+from nst.solvers.record import BestValues, IterationRecord, StopReason
+from nst.solvers.rmsprop import RMSProp
+from nst.solvers.sgd import SGD
+from nst.solvers.snapshot import SnapshotPaths
+from nst.solvers.solver import Solver
+
+SOLVERS: tuple[type[Solver], ...] = (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, LBFGS)
+
+
+def solver_class(name: str) -> type[Solver]:
+    """The rule of that type, in any case; raises UsageError with the nearest name."""
+    known = {rule.type.lower(): rule for rule in SOLVERS}
+    if name.lower() not in known:
+        names = sorted(rule.type for rule in SOLVERS)
+        raise UsageError(
+            f"type: Unknown solver type: {name} (got {name!r}, known types: {', '.join(names)})."
+            f"{did_you_mean(name, names)}"
+        )
+    return known[name.lower()]
+
+
+def build_solver(param: SolverParameter, net: TrainableNet, **options: Any) -> Solver:
+    """The solver that `param.type` names; options as in `Solver`."""
+    return solver_class(param.type)(param, net, **options)
+
+
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "SOLVERS",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "BestValues",
+    "Bounds",
+    "GradientRule",
+    "IterationRecord",
+    "Nesterov",
+    "RMSProp",
+    "SnapshotPaths",
+    "Solver",
+    "StopReason",
+    "TrainableNet",
+    "WeightsFiles",
+    "build_solver",
+    "solver_class",
+]

@@ -1,0 +1,38 @@
+"""Adam: bias-corrected running means of the gradient and its square.
+
+    m = momentum * m + (1 - momentum) * g
+    v = momentum2 * v + (1 - momentum2) * g^2
+    w -= rate * sqrt(1 - momentum2^t) / (1 - momentum^t) * m / (sqrt(v) + delta),   t = iter + 1
+
+Source: Caffe's AdamSolver; Kingma and Ba 2015 (the form at the end of their section 2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nst.backend import Array
+from nst.solvers.gradient_rule import GradientRule
+
+
+class Adam(GradientRule):
+    """Steps of about the rate's size in every value, whatever the scale of the gradient."""
+
+    type = "Adam"
+    moments = 2
+
+    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
+        mean, square = history
+        beta1, beta2 = self.param.momentum, self.param.momentum2
+        mean *= beta1
+        mean += (1.0 - beta1) * diff
+        square *= beta2
+        square += (1.0 - beta2) * diff * diff
+        diff[...] = mean / (self.net.backend.xp.sqrt(square) + self.param.delta)
+        diff *= rate * self._correction(diff.dtype.type)
+
+    def _correction(self, real: type[np.floating]) -> float:  # type: ignore[type-arg]
+        # In the precision of the parameters, as Caffe: 1 - beta2^t loses digits for small t.
+        t, one = real(self.iter + 1), real(1)
+        beta1, beta2 = real(self.param.momentum), real(self.param.momentum2)
+        return float(np.sqrt(one - beta2**t) / (one - beta1**t))

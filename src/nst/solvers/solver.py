@@ -1,0 +1,340 @@
+"""Solver: the step loop that all update rules share (Caffe's Solver::Step and Solver::Solve).
+
+One iteration, in this order:
+
+    test nets, if due          callbacks on_start          forward and backward, iter_size times
+    loss finite?               smoothing and display       callbacks on_gradients_ready
+    best values                update by the rule          iteration + 1
+    callbacks on_iteration     snapshot, if due or asked   stop, if asked
+
+A rule is a subclass that implements `_update`, and `_memory` and `_take_memory` for snapshots.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from os import PathLike, fspath
+from typing import ClassVar
+
+from nst.errors import Diverged, SnapshotError, SolverError, UsageError
+from nst.io.snapshot import Snapshot, read_snapshot, write_snapshot
+from nst.proto import SolverParameter
+from nst.solvers.bounds import check_bounds, project
+from nst.solvers.contract import Bounds, TrainableNet, WeightsFiles
+from nst.solvers.display import debug_info, log, log_outputs, output_values
+from nst.solvers.lr_policy import LearningRate
+from nst.solvers.record import BestValues, IterationRecord, SmoothedLoss, StopReason
+from nst.solvers.snapshot import RuleMemory, SnapshotPaths, check_writable, weights_of
+from nst.solvers.testing import run_test
+
+Callback = Callable[[], None]
+
+
+class Solver(ABC):
+    """Trains `net` as `param` says.
+
+    Args:
+        param: the settings; copied, so later changes of the argument have no effect.
+        net: the net to train. The solver changes its learnable parameters in place.
+        test_nets: one net per entry of `test_iter`; each test lends them the trained weights.
+        weights_files: how snapshots write and read weights; without it they are refused.
+        bounds: limits of each learnable parameter, or None for those without.
+        keep_best: copy the values with the smallest loss, and go back to them when the run diverges.
+
+    Raises UsageError for settings that contradict themselves.
+    """
+
+    type: ClassVar[str]
+    uses_rate: ClassVar[bool] = True
+    """Whether the rule follows base_lr and lr_policy."""
+
+    def __init__(
+        self,
+        param: SolverParameter,
+        net: TrainableNet,
+        *,
+        test_nets: Sequence[TrainableNet] = (),
+        weights_files: WeightsFiles | None = None,
+        bounds: Sequence[Bounds | None] | None = None,
+        keep_best: bool = False,
+    ) -> None:
+        self.param = SolverParameter()
+        self.param.CopyFrom(param)
+        self.net = net
+        self.test_nets = list(test_nets)
+        self.bounds = check_bounds(bounds, net.learnable_params)
+        self.iter = 0
+        self.evaluations = 0
+        self.stop_reason: StopReason | None = None
+        self.best: BestValues | None = BestValues() if keep_best else None
+        self.on_start: list[Callback] = []
+        self.on_gradients_ready: list[Callback] = []
+        self.on_iteration: list[Callable[[IterationRecord], None]] = []
+        self.options_hash = ""
+        """Fingerprint of the run, written into snapshots; a state with another one is refused."""
+        self.size_index = 0
+        """Where a run over several sizes stands, written into snapshots."""
+        self._weights_files = weights_files
+        self._policy = LearningRate(param) if self.uses_rate else None
+        self._smoothed = SmoothedLoss(1)
+        self._stop_requested = self._snapshot_requested = False
+        self._last_snapshot = -1
+        _check(self.param, len(self.test_nets))
+
+    # ---- running --------------------------------------------------------------------------------
+
+    def solve(self, resume: str | PathLike[str] | None = None) -> None:
+        """Runs until `max_iter`, from a solver state if one is named; snapshots and tests at the end."""
+        if resume is not None:
+            self.restore(resume)
+        log.info("Solving %s", self.net.name)
+        self.step(self.param.max_iter - self.iter)
+        if self.param.snapshot_after_train and self._last_snapshot != self.iter:
+            self.snapshot()
+        if self.stop_reason is StopReason.REQUESTED:
+            log.info("Optimization stopped early.")
+            return
+        if self.param.display and self.iter % self.param.display == 0:
+            loss = self._smoothed.add(self.net.forward_from_to() / self.param.iter_size)
+            log.info("Iteration %d, loss = %.6g", self.iter, loss)
+        if self.param.test_interval and self.iter % self.param.test_interval == 0:
+            self.test_all()
+        log.info("Optimization Done.")
+
+    def step(self, iterations: int) -> None:
+        """Makes that many iterations, or fewer: `stop_reason` tells why it returned."""
+        self._begin()
+        end = self.iter + iterations
+        self.stop_reason = None
+        while self.iter < end and self.stop_reason is None:
+            self.stop_reason = self._iterate()
+        self.stop_reason = self.stop_reason or StopReason.ITERATIONS
+
+    def request_stop(self) -> None:
+        """Ends the run after the iteration in progress. May be called from a signal handler or thread."""
+        self._stop_requested = True
+
+    def request_snapshot(self) -> None:
+        """Takes a snapshot after the iteration in progress. May be called like `request_stop`."""
+        self._snapshot_requested = True
+
+    def add_callback(self, on_start: Callback, on_gradients_ready: Callback) -> None:
+        """pycaffe's: called before each iteration's forward, and between its backward and update."""
+        self.on_start.append(on_start)
+        self.on_gradients_ready.append(on_gradients_ready)
+
+    def apply_update(self) -> None:
+        """Makes one update from the diffs that are in the net; `iter` stays (pycaffe's apply_update)."""
+        self._update(self._rate())
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the coming iteration; reading it changes nothing, unlike in Caffe."""
+        return self._policy.peek(self.iter) if self._policy else 1.0
+
+    def test_all(self) -> list[dict[str, list[float]]]:
+        """Tests every test net; returns the mean outputs of each, fewer if a stop was requested."""
+        results = []
+        for number, (net, batches) in enumerate(
+            zip(self.test_nets, self.param.test_iter, strict=True)
+        ):
+            means = run_test(
+                number,
+                net,
+                self.net,
+                batches,
+                with_loss=self.param.test_compute_loss,
+                iteration=self.iter,
+                interrupted=lambda: self._stop_requested,
+            )
+            if means is None:
+                break
+            results.append(means)
+        return results
+
+    # ---- snapshots ------------------------------------------------------------------------------
+
+    def snapshot(self) -> SnapshotPaths:
+        """Writes `<prefix>_iter_<N>` weights and solver state; returns their paths."""
+        paths = SnapshotPaths.of(self.param, self.iter)
+        log.info("Snapshotting to %s and %s", paths.weights, paths.state)
+        self._files().save(self.net, paths.weights, diff=self.param.snapshot_diff)
+        write_snapshot(paths.state, self.state(str(paths.weights)))
+        self._last_snapshot = self.iter
+        return paths
+
+    def restore(self, path: str | PathLike[str]) -> None:
+        """Continues from a solver state file: the weights that it names, then the rule's memory."""
+        snapshot = read_snapshot(path)
+        weights = weights_of(snapshot, path)
+        self.restore_state(snapshot, fspath(path))
+        if weights is not None:
+            self._files().load(self.net, weights)
+        log.info("Restored iteration %d from %s", self.iter, fspath(path))
+
+    def state(self, learned_net: str = "") -> Snapshot:
+        """Where the optimisation stands; the weights themselves are not in it."""
+        memory = self._memory()
+        return Snapshot(
+            iteration=self.iter,
+            learned_net=learned_net,
+            history=memory.history,
+            current_step=self._policy.current_step if self._policy else 0,
+            state=memory.named,
+            options_hash=self.options_hash,
+            rng_state=self.net.rng.state(),
+            size_index=self.size_index,
+        )
+
+    def restore_state(self, snapshot: Snapshot, path: str = "") -> None:
+        """Takes back what `state` gave; raises SnapshotError if it belongs to another net or rule."""
+        if self.options_hash and snapshot.options_hash not in ("", self.options_hash):
+            raise SnapshotError(
+                "the state belongs to a run with other options "
+                f"(got {snapshot.options_hash!r}, expected {self.options_hash!r})",
+                path=path,
+            )
+        self._take_memory(snapshot, path)
+        self.iter = snapshot.iteration
+        if self._policy:
+            self._policy.current_step = snapshot.current_step
+        if snapshot.rng_state:
+            self.net.rng.restore(snapshot.rng_state)
+
+    # ---- what a rule writes -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _update(self, rate: float) -> StopReason | None:
+        """Changes the parameters by their diffs; a reason means that nothing was changed."""
+
+    @abstractmethod
+    def _memory(self) -> RuleMemory:
+        """Copies of what the rule remembers."""
+
+    @abstractmethod
+    def _take_memory(self, snapshot: Snapshot, path: str) -> None:
+        """Checks and takes back what `_memory` gave."""
+
+    def _begin(self) -> None:
+        """Called at the start of every `step`: what is known about the net may have changed."""
+        self._smoothed = SmoothedLoss(self.param.average_loss)
+
+    def _evaluate(self) -> float:
+        """Loss and diffs at the parameters of this iteration."""
+        return self._forward_backward()
+
+    def _record(self, loss: float, rate: float) -> IterationRecord:
+        """What to tell about the iteration that was just made, begun at `loss`."""
+        return IterationRecord(
+            self.iter, loss, self._smoothed.value, self.net.loss_terms(), rate, self.evaluations
+        )
+
+    # ---- one iteration ------------------------------------------------------------------------------
+
+    def _iterate(self) -> StopReason | None:
+        self._test_if_due()
+        if self._take_stop_request():
+            return StopReason.REQUESTED
+        for callback in self.on_start:
+            callback()
+        displayed = self.param.display > 0 and self.iter % self.param.display == 0
+        with debug_info(self.net, displayed and self.param.debug_info):
+            loss = self._evaluate()
+        self._check_finite(loss)
+        self._smoothed.add(loss)
+        rate = self._rate()
+        if displayed:
+            self._display(rate)
+        for callback in self.on_gradients_ready:
+            callback()
+        if self.best is not None:
+            self.best.offer(loss, self.iter, self.net.learnable_params)
+        stop = self._update(rate)
+        if stop is None:
+            self.iter += 1
+            self._after_update(loss, rate)
+        return StopReason.REQUESTED if self._take_stop_request() else stop
+
+    def _after_update(self, loss: float, rate: float) -> None:
+        record = self._record(loss, rate)
+        for observe in self.on_iteration:
+            observe(record)
+        due = self.param.snapshot > 0 and self.iter % self.param.snapshot == 0
+        if due or self._snapshot_requested:
+            self._snapshot_requested = False
+            self.snapshot()
+
+    def _forward_backward(self) -> float:
+        """Clears the diffs, adds up `iter_size` passes; returns their mean loss."""
+        self.net.clear_param_diffs()
+        loss = sum(self.net.forward_backward() for _ in range(self.param.iter_size))
+        self.evaluations += self.param.iter_size
+        return loss / self.param.iter_size
+
+    def _rate(self) -> float:
+        return self._policy.advance(self.iter) if self._policy else 1.0
+
+    def _test_if_due(self) -> None:
+        interval = self.param.test_interval
+        due = interval > 0 and self.iter % interval == 0
+        if due and (self.iter > 0 or self.param.test_initialization):
+            self.test_all()
+
+    def _take_stop_request(self) -> bool:
+        requested, self._stop_requested = self._stop_requested, False
+        return requested
+
+    def _display(self, rate: float) -> None:
+        log.info("Iteration %d, loss = %.6g", self.iter, self._smoothed.value)
+        log_outputs("Train net", self.net, output_values(self.net))
+        log.info("Iteration %d, lr = %.6g", self.iter, rate)
+
+    def _check_finite(self, loss: float) -> None:
+        """Raises Diverged for a NaN or infinite loss, after going back to the best values, if kept."""
+        if abs(loss) < float("inf"):
+            return
+        where = self.net.find_non_finite() or "the sum of the losses"
+        kept = ""
+        if self.best is not None and self.best.iteration >= 0:
+            self.best.restore(self.net.learnable_params)
+            kept = f" The net holds the best values, of iteration {self.best.iteration}."
+        raise Diverged(
+            f"the loss is no longer finite (got {loss!r}), first in {where}. "
+            f"Lower base_lr or the loss weights.{kept}",
+            iteration=self.iter,
+        )
+
+    def _project(self) -> None:
+        """Moves the parameters into their bounds."""
+        for blob, limits in zip(self.net.learnable_params, self.bounds, strict=True):
+            project(blob, limits)
+
+    def _files(self) -> WeightsFiles:
+        if self._weights_files is None:
+            raise SolverError(
+                "snapshot: this solver was given no way to read and write weights "
+                "(got weights_files=None)",
+                iteration=self.iter,
+            )
+        return self._weights_files
+
+
+def _check(param: SolverParameter, test_nets: int) -> None:
+    if test_nets != len(param.test_iter):
+        raise UsageError(
+            "test_iter: test_iter must be specified for each test network "
+            f"(got {len(param.test_iter)} entries for {test_nets} test nets)"
+        )
+    if test_nets and param.test_interval <= 0:
+        raise UsageError(
+            f"test_interval: needed with test nets (got {param.test_interval}, expected > 0)"
+        )
+    for name in ("iter_size", "average_loss"):
+        if getattr(param, name) < 1:
+            raise UsageError(f"{name}: got {getattr(param, name)}, expected at least 1")
+    for name in ("max_iter", "display", "snapshot", "test_interval"):
+        if getattr(param, name) < 0:
+            raise UsageError(f"{name}: got {getattr(param, name)}, expected 0 or more")
+    if param.snapshot > 0:
+        check_writable(param.snapshot_prefix)
