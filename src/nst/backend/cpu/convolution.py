@@ -1,0 +1,175 @@
+"""Which kernel computes a convolution, and its filters in the form that the kernel reads.
+
+first     a picture of at most 4 channels, read in place (planar)
+winograd  3x3, stride 1: F(6x6) or F(4x4), whichever needs fewer products
+gather    everything else, 1x1 included
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+from dataclasses import dataclass
+
+from nst.backend.cpu.engine import Blocked, Engine, FloatArray, address, blocks
+from nst.backend.cpu.library import Conv
+from nst.backend.geometry import ConvGeometry
+
+PICTURE_CHANNELS = 4
+"""Up to so many input channels are read in place instead of padding them to 16."""
+
+EXPANDED_PAIRS = 256 * 256
+"""Winograd filters of up to so many channel pairs are kept expanded (4 or 7 times the weights); larger ones
+are expanded on the fly, which costs a few percent and halves the memory of a VGG."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Sizes of one convolution without groups."""
+
+    images: int
+    in_channels: int
+    out_channels: int
+    in_extent: tuple[int, int]
+    out_extent: tuple[int, int]
+    geometry: ConvGeometry
+
+    @property
+    def reads_picture(self) -> bool:
+        """Whether the input stays planar."""
+        return self.in_channels <= PICTURE_CHANNELS
+
+    def winograd_tile(self, backward: bool) -> int:
+        """Side of the Winograd output tile, or 0 if the gather kernel is the better one."""
+        g = self.geometry
+        if g.kernel != (3, 3) or g.stride != (1, 1) or g.dilation != (1, 1) or max(g.pad) > 2:
+            return 0
+        height, width = self.in_extent if backward else self.out_extent
+        wide = (
+            max(self.in_channels, self.out_channels) >= 512
+        )  # F(6x6) filters would not fit the cache
+        costs = {0: 9 * height * width}
+        for tile in (4,) if wide else (6, 4):
+            costs[tile] = -(-height // tile) * -(-width // tile) * (tile + 2) ** 2 * 5 // 4
+        return min(costs, key=lambda tile: costs[tile])
+
+    def native(self, in_stride: int, out_stride: int) -> Conv:
+        """The C structure, for arrays with these image strides (0: planar or unused)."""
+        g = self.geometry
+        return Conv(
+            *(self.images, self.in_channels, self.out_channels, *self.in_extent, *self.out_extent),
+            *(*g.kernel, *g.stride, *g.pad, *g.dilation, in_stride, out_stride),
+        )
+
+
+class Convolution:
+    """Runs one Problem in both directions; keeps the packed filters of the directions in use."""
+
+    def __init__(self, engine: Engine, problem: Problem) -> None:
+        self.engine, self.problem = engine, problem
+        self._tiles = [problem.winograd_tile(False), problem.winograd_tile(True)]
+        self._expand = int(
+            blocks(problem.in_channels) * blocks(problem.out_channels) * 256 <= EXPANDED_PAIRS
+        )
+        self._sizes = ct.byref(problem.native(0, 0))
+        self._packed: list[FloatArray | None] = [None, None]
+
+    def forget(self) -> None:
+        """Drops the packed filters, because the weights have changed."""
+        self._packed = [None, None]
+
+    def forward(
+        self,
+        source: FloatArray | Blocked,
+        weights: FloatArray,
+        bias: FloatArray | None,
+        target: Blocked,
+        flags: int,
+    ) -> None:
+        """target = conv(source); `source` is planar (N, C, H, W) if the problem reads a picture. bias is padded
+        to whole blocks."""
+        packed = address(self._filters(weights, 0))
+        if isinstance(source, Blocked):
+            sizes = ct.byref(self.problem.native(source.image_stride, target.image_stride))
+            self._run(0, sizes, source.address, None, packed, address(bias), target.address, flags)
+        else:
+            sizes = ct.byref(self.problem.native(0, target.image_stride))
+            self.engine.call(
+                "nst_first_forward",
+                sizes,
+                address(source),
+                packed,
+                address(bias),
+                target.address,
+                flags,
+            )
+
+    def backward(
+        self,
+        gradient: Blocked,
+        mask: Blocked | None,
+        weights: FloatArray,
+        target: FloatArray | Blocked,
+        flags: int,
+    ) -> None:
+        """target = gradient of the input; where `mask` is not positive the gradient counts as zero."""
+        packed = address(self._filters(weights, 1))
+        gate = None if mask is None else mask.address
+        if isinstance(target, Blocked):
+            sizes = ct.byref(self.problem.native(target.image_stride, gradient.image_stride))
+            self._run(1, sizes, gradient.address, gate, packed, None, target.address, flags)
+        else:
+            sizes = ct.byref(self.problem.native(0, gradient.image_stride))
+            self.engine.call(
+                "nst_first_backward", sizes, gradient.address, gate, packed, address(target)
+            )
+
+    def weight_gradient(
+        self,
+        source: FloatArray | Blocked,
+        gradient: Blocked,
+        weights: FloatArray | None,
+        bias: FloatArray | None,
+    ) -> None:
+        """Adds to the gradients of the weights (K, C, kh, kw) and of the bias (K)."""
+        blocked = isinstance(source, Blocked)
+        sizes = ct.byref(
+            self.problem.native(source.image_stride if blocked else 0, gradient.image_stride)
+        )  # type: ignore[union-attr]
+        name = "nst_conv_weight_gradient" if blocked else "nst_first_weight_gradient"
+        where = source.address if isinstance(source, Blocked) else address(source)
+        self.engine.call(name, sizes, where, gradient.address, address(weights), address(bias))
+
+    def _run(self, backward: int, sizes: object, *operands: object) -> None:
+        tile = self._tiles[backward]
+        if tile:
+            self.engine.call("nst_winograd", sizes, tile, backward, self._expand, *operands)
+        else:
+            self.engine.call("nst_conv_run", sizes, backward, *operands)
+
+    def _filters(self, weights: FloatArray, backward: int) -> FloatArray:
+        packed = self._packed[backward]
+        if packed is None:
+            packed = self._packed[backward] = self._pack(weights, backward)
+        return packed
+
+    def _pack(self, weights: FloatArray, backward: int) -> FloatArray:
+        library, sizes, tile = self.engine.library, self._sizes, self._tiles[backward]
+        if self.problem.reads_picture:
+            packed = self.engine.array((library.nst_first_filter_floats(sizes, backward),))
+            self.engine.call("nst_first_pack", sizes, backward, address(weights), address(packed))
+        elif tile:
+            floats = library.nst_winograd_filter_floats(sizes, tile, backward, self._expand)
+            packed = self.engine.array((floats,))
+            self.engine.call(
+                "nst_winograd_pack",
+                sizes,
+                tile,
+                backward,
+                self._expand,
+                address(weights),
+                address(packed),
+            )
+        else:
+            packed = self.engine.array((library.nst_conv_filter_floats(sizes),))
+            self.engine.call("nst_conv_pack", sizes, backward, address(weights), address(packed))
+        return packed

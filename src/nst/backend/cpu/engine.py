@@ -1,0 +1,137 @@
+"""One engine: threads and scratch memory of the compiled library, and arrays in its own layout.
+
+`Blocked` is nChw16c, (N, ceil(C/16), H, W, 16), with zeros in the channels that fill up the last block. The
+kernels take addresses; everything about shapes is decided and checked on this side.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import math
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nst.backend.cpu import library
+from nst.backend.cpu.threads import available_threads
+from nst.errors import BackendError
+
+BLOCK = 16
+"""Channels per block, whatever the instruction set."""
+
+FloatArray = NDArray[np.float32]
+
+
+def blocks(channels: int) -> int:
+    """Channel blocks that hold this many channels."""
+    return -(-channels // BLOCK)
+
+
+def address(array: NDArray[Any] | None) -> int | None:
+    """Where an array's first element lies; None stays None (a NULL pointer)."""
+    return None if array is None else int(array.__array_interface__["data"][0])
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """An array (N, blocks, H, W, 16) and how many of its channels are real; may be a range of blocks of a
+    wider array."""
+
+    array: FloatArray
+    channels: int
+    address: int
+    image_stride: int
+    """Floats from one image to the next."""
+
+    @classmethod
+    def over(cls, array: FloatArray, channels: int) -> Blocked:
+        """Wraps an array whose axes after the first are contiguous."""
+        return cls(array, channels, int(address(array) or 0), array.strides[0] // 4)
+
+    @property
+    def images(self) -> int:
+        return self.array.shape[0]
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.array.shape[2], self.array.shape[3]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether images follow each other without gaps."""
+        return self.images == 1 or self.image_stride == math.prod(self.array.shape[1:])
+
+    def block_range(self, first: int, channels: int) -> Blocked:
+        """The channels from block `first` on, sharing memory."""
+        return Blocked.over(self.array[:, first : first + blocks(channels)], channels)
+
+
+class Engine:
+    """A handle of the compiled library. Use it from one thread at a time; others wait."""
+
+    def __init__(self, threads: int | None = None, isa: str | None = None) -> None:
+        self.library = library.load(isa)
+        self.isa: str = self.library.nst_isa().decode()
+        self.threads = threads or available_threads()
+        handle = self.library.nst_engine_create(self.threads)
+        if not handle:
+            raise BackendError("cpu: the engine could not be created (out of memory)")
+        self._handle = handle
+        self._close = weakref.finalize(self, self.library.nst_engine_destroy, handle)
+
+    def call(self, name: str, *arguments: object) -> None:
+        """Runs one function of native/nst_cpu.h on this engine; raises BackendError if it fails."""
+        if getattr(self.library, name)(self._handle, *arguments) != 0:
+            raise BackendError(f"cpu: {name}: {self.library.nst_error(self._handle).decode()}")
+
+    def trim(self) -> None:
+        """Gives scratch memory back."""
+        self.call("nst_engine_trim")
+
+    def array(self, shape: tuple[int, ...]) -> FloatArray:
+        """New zeros, 64-byte aligned, on huge pages if large."""
+        count = math.prod(shape)
+        memory = self.library.nst_allocate(max(1, count) * 4)
+        if not memory:
+            raise BackendError(f"cpu: out of memory for {count * 4} bytes")
+        owner = (ct.c_float * max(1, count)).from_address(memory)
+        weakref.finalize(owner, self.library.nst_release, memory)
+        return np.ctypeslib.as_array(owner)[:count].reshape(shape)
+
+    def blocked(self, images: int, channels: int, extent: tuple[int, int]) -> Blocked:
+        """A new blocked array of zeros."""
+        return Blocked.over(self.array((images, blocks(channels), *extent, BLOCK)), channels)
+
+    def to_blocked(self, planar: FloatArray, target: Blocked, first_channel: int = 0) -> None:
+        """Copies channels of planar (N, C, H, W) from `first_channel` on into target."""
+        self.call(
+            "nst_to_blocked",
+            _channel_address(planar, first_channel),
+            target.address,
+            target.images,
+            target.channels,
+            math.prod(target.extent),
+            math.prod(planar.shape[1:]),
+            target.image_stride,
+        )
+
+    def to_planar(self, source: Blocked, planar: NDArray[Any], first_channel: int = 0) -> None:
+        """Copies source into the channels of planar (N, C, H, W) from `first_channel` on; 4-byte values."""
+        self.call(
+            "nst_to_planar",
+            source.address,
+            _channel_address(planar, first_channel),
+            source.images,
+            source.channels,
+            math.prod(source.extent),
+            source.image_stride,
+            math.prod(planar.shape[1:]),
+        )
+
+
+def _channel_address(planar: NDArray[Any], channel: int) -> int:
+    return int(address(planar) or 0) + channel * math.prod(planar.shape[2:]) * 4

@@ -1,0 +1,220 @@
+// The C interface: forwards to the kernels and turns exceptions into return codes.
+#include "nst_cpu.h"
+
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "kernels.h"
+#include "simd.h"
+
+#define NST_EXPORT extern "C" __attribute__((visibility("default")))
+
+struct nst_engine : nst::Engine {
+  using nst::Engine::Engine;
+};
+
+namespace {
+
+// Runs a kernel with the engine to itself.
+template <class Kernel>
+int guarded(nst_engine* engine, Kernel kernel) {
+  const auto lock = engine->lock();
+  try {
+    kernel();
+    return 0;
+  } catch (const std::bad_alloc&) {
+    engine->error = "out of memory";
+  } catch (const std::exception& error) {
+    engine->error = error.what();
+  }
+  return -1;
+}
+
+}  // namespace
+
+NST_EXPORT int nst_abi_version(void) { return NST_ABI_VERSION; }
+NST_EXPORT const char* nst_isa(void) { return NST_ISA; }
+NST_EXPORT int nst_lanes(void) { return nst::kLanes; }
+NST_EXPORT const char* nst_best_isa(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                    __builtin_cpu_supports("bmi2");
+  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+  return avx512 && avx2 ? "avx512" : avx2 ? "avx2" : "baseline";
+#else
+  return NST_ISA;
+#endif
+}
+
+NST_EXPORT nst_engine* nst_engine_create(int threads) { return new (std::nothrow) nst_engine(threads); }
+NST_EXPORT void nst_engine_destroy(nst_engine* engine) { delete engine; }
+NST_EXPORT int nst_engine_threads(const nst_engine* engine) { return engine->pool.threads(); }
+NST_EXPORT const char* nst_error(const nst_engine* engine) { return engine->error.c_str(); }
+NST_EXPORT int nst_engine_trim(nst_engine* engine) {
+  return guarded(engine, [&] { engine->arena.clear(); });
+}
+
+NST_EXPORT void* nst_allocate(int64_t bytes) {
+  try {
+    void* const memory = nst::allocate(static_cast<size_t>(bytes));
+    std::memset(memory, 0, static_cast<size_t>(bytes));
+    return memory;
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+NST_EXPORT void nst_release(void* memory) { nst::release(memory); }
+
+NST_EXPORT int nst_to_blocked(nst_engine* engine, const float* planar, float* blocked, int64_t images,
+                              int64_t channels, int64_t pixels, int64_t planar_stride,
+                              int64_t blocked_stride) {
+  return guarded(engine, [&] {
+    nst::to_blocked(*engine, planar, blocked, images, channels, pixels, planar_stride, blocked_stride);
+  });
+}
+NST_EXPORT int nst_to_planar(nst_engine* engine, const float* blocked, float* planar, int64_t images,
+                             int64_t channels, int64_t pixels, int64_t blocked_stride,
+                             int64_t planar_stride) {
+  return guarded(engine, [&] {
+    nst::to_planar(*engine, blocked, planar, images, channels, pixels, blocked_stride, planar_stride);
+  });
+}
+
+NST_EXPORT int64_t nst_winograd_filter_floats(const nst_conv* conv, int tile, int backward, int expand) {
+  return nst::winograd_filter_floats(*conv, tile, backward, expand);
+}
+NST_EXPORT int nst_winograd_pack(nst_engine* engine, const nst_conv* conv, int tile, int backward,
+                                 int expand, const float* weights, float* packed) {
+  return guarded(engine,
+                 [&] { nst::winograd_pack(*engine, *conv, tile, backward, expand, weights, packed); });
+}
+NST_EXPORT int nst_winograd(nst_engine* engine, const nst_conv* conv, int tile, int backward, int expanded,
+                            const float* source, const float* mask, const float* packed, const float* bias,
+                            float* target, int flags) {
+  return guarded(engine, [&] {
+    nst::winograd(*engine, *conv, tile, backward, expanded, {source, mask, packed, bias, target, flags});
+  });
+}
+
+NST_EXPORT int64_t nst_conv_filter_floats(const nst_conv* conv) {
+  return nst::convolution_filter_floats(*conv);
+}
+NST_EXPORT int nst_conv_pack(nst_engine* engine, const nst_conv* conv, int backward, const float* weights,
+                             float* packed) {
+  return guarded(engine, [&] { nst::convolution_pack(*engine, *conv, backward, weights, packed); });
+}
+NST_EXPORT int nst_conv_run(nst_engine* engine, const nst_conv* conv, int backward, const float* source,
+                            const float* mask, const float* packed, const float* bias, float* target,
+                            int flags) {
+  return guarded(engine, [&] {
+    nst::convolution(*engine, *conv, backward, {source, mask, packed, bias, target, flags});
+  });
+}
+
+NST_EXPORT int64_t nst_first_filter_floats(const nst_conv* conv, int backward) {
+  return nst::first_layer_filter_floats(*conv, backward);
+}
+NST_EXPORT int nst_first_pack(nst_engine* engine, const nst_conv* conv, int backward, const float* weights,
+                              float* packed) {
+  return guarded(engine, [&] { nst::first_layer_pack(*conv, backward, weights, packed); });
+}
+NST_EXPORT int nst_first_forward(nst_engine* engine, const nst_conv* conv, const float* planar,
+                                 const float* packed, const float* bias, float* blocked, int flags) {
+  return guarded(engine, [&] {
+    nst::first_layer_forward(*engine, *conv, planar, packed, bias, blocked, flags);
+  });
+}
+NST_EXPORT int nst_first_backward(nst_engine* engine, const nst_conv* conv, const float* gradient,
+                                  const float* mask, const float* packed, float* planar) {
+  return guarded(engine,
+                 [&] { nst::first_layer_backward(*engine, *conv, gradient, mask, packed, planar); });
+}
+
+NST_EXPORT int nst_conv_weight_gradient(nst_engine* engine, const nst_conv* conv, const float* source,
+                                        const float* gradient, float* weight_gradient,
+                                        float* bias_gradient) {
+  return guarded(engine, [&] {
+    if (weight_gradient) nst::weight_gradient(*engine, *conv, source, gradient, weight_gradient);
+    if (bias_gradient) nst::bias_gradient(*engine, *conv, gradient, bias_gradient);
+  });
+}
+NST_EXPORT int nst_first_weight_gradient(nst_engine* engine, const nst_conv* conv, const float* planar,
+                                         const float* gradient, float* weight_gradient,
+                                         float* bias_gradient) {
+  return guarded(engine, [&] {
+    if (weight_gradient)
+      nst::first_layer_weight_gradient(*engine, *conv, planar, gradient, weight_gradient);
+    if (bias_gradient) nst::bias_gradient(*engine, *conv, gradient, bias_gradient);
+  });
+}
+
+NST_EXPORT int nst_max_pool(nst_engine* engine, const nst_pool* pool, const float* source, float* target,
+                            int32_t* winner) {
+  return guarded(engine, [&] { nst::max_pool(*engine, *pool, source, target, winner); });
+}
+NST_EXPORT int nst_max_pool_backward(nst_engine* engine, const nst_pool* pool, const float* gradient,
+                                     const int32_t* winner, float* target) {
+  return guarded(engine, [&] { nst::max_pool_backward(*engine, *pool, gradient, winner, target); });
+}
+NST_EXPORT int nst_avg_pool(nst_engine* engine, const nst_pool* pool, const float* source, float* target) {
+  return guarded(engine, [&] { nst::avg_pool(*engine, *pool, source, target); });
+}
+NST_EXPORT int nst_avg_pool_backward(nst_engine* engine, const nst_pool* pool, const float* gradient,
+                                     float* target) {
+  return guarded(engine, [&] { nst::avg_pool_backward(*engine, *pool, gradient, target); });
+}
+
+NST_EXPORT int nst_lrn(nst_engine* engine, const float* source, float* scale, float* target,
+                       int64_t images, int64_t channels, int64_t pixels, int64_t size, float alpha,
+                       float beta, float k) {
+  return guarded(engine, [&] {
+    nst::lrn(*engine, source, scale, target, images, channels, pixels, {size, alpha, beta, k});
+  });
+}
+NST_EXPORT int nst_lrn_backward(nst_engine* engine, const float* source, const float* target,
+                                const float* scale, const float* gradient, float* source_gradient,
+                                int64_t images, int64_t channels, int64_t pixels, int64_t size,
+                                float alpha, float beta) {
+  return guarded(engine, [&] {
+    nst::lrn_backward(*engine, source, target, scale, gradient, source_gradient, images, channels, pixels,
+                      {size, alpha, beta, 0.f});
+  });
+}
+
+NST_EXPORT int nst_gram(nst_engine* engine, const float* source, float* gram, int64_t channels,
+                        int64_t pixels, float scale) {
+  return guarded(engine, [&] { nst::gram(*engine, source, gram, channels, pixels, scale); });
+}
+NST_EXPORT int nst_gram_backward(nst_engine* engine, const float* d, const float* source, float* target,
+                                 int64_t channels, int64_t pixels, float scale, int flags) {
+  return guarded(engine, [&] {
+    nst::gram_backward(*engine, d, source, target, channels, pixels, scale, flags & NST_ACCUMULATE);
+  });
+}
+
+NST_EXPORT int nst_gemm(nst_engine* engine, int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row,
+                        int64_t a_column, const float* b, int64_t b_row, int64_t b_column, float* c,
+                        int64_t c_row, int accumulate) {
+  return guarded(engine, [&] {
+    nst::gemm(*engine, m, n, k, {a, a_row, a_column}, {b, b_row, b_column}, c, c_row, accumulate);
+  });
+}
+
+NST_EXPORT int nst_dot(nst_engine* engine, const float* a, const float* b, int64_t n, double* result) {
+  return guarded(engine, [&] { *result = nst::dot(*engine, a, b, n); });
+}
+NST_EXPORT int nst_axpby(nst_engine* engine, float alpha, const float* x, float beta, const float* y,
+                         float* out, int64_t n) {
+  return guarded(engine, [&] { nst::axpby(*engine, alpha, x, beta, y, out, n); });
+}
+NST_EXPORT int nst_relu(nst_engine* engine, const float* x, float slope, float* out, int64_t n) {
+  return guarded(engine, [&] { nst::relu(*engine, x, slope, out, n); });
+}
+NST_EXPORT int nst_relu_backward(nst_engine* engine, const float* gradient, const float* x, float slope,
+                                 float* out, int64_t n) {
+  return guarded(engine, [&] { nst::relu_backward(*engine, gradient, x, slope, out, n); });
+}

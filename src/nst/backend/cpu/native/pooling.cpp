@@ -1,0 +1,133 @@
+// Maximum and mean pooling of blocked arrays with Caffe's windows: clipped to the picture, the divisor of the
+// mean counting padding but not the overhang of the ceil rule.
+//
+// The backward passes divide the input rows among tasks: each task adds up what reaches its own rows, output
+// rows in ascending order.
+#include <algorithm>
+#include <cfloat>
+#include <cstring>
+
+#include "kernels.h"
+#include "simd.h"
+
+namespace nst {
+namespace {
+
+typedef int32_t Ints __attribute__((vector_size(kLanes * 4), aligned(kLanes * 4), may_alias));
+
+// One axis of a window: picture positions [begin, end), and its length with padding.
+struct Span {
+  int64_t begin, end, length;
+};
+
+Span span(int64_t out, int64_t stride, int64_t pad, int64_t kernel, int64_t size) {
+  const int64_t begin = out * stride - pad, end = std::min(begin + kernel, size + pad);
+  return {std::max<int64_t>(begin, 0), std::min(end, size), end - begin};
+}
+Span rows_of(const nst_pool& p, int64_t y) { return span(y, p.stride_h, p.pad_h, p.kernel_h, p.in_h); }
+Span columns_of(const nst_pool& p, int64_t x) { return span(x, p.stride_w, p.pad_w, p.kernel_w, p.in_w); }
+
+int64_t blocks_of(const nst_pool& p) { return padded(p.channels) / kBlock; }
+
+// Calls body(source offset, target offset, y, x) for every output pixel of every image and block.
+template <class Body>
+void for_each_output(Engine& engine, const nst_pool& p, Body body) {
+  const int64_t blocks = blocks_of(p);
+  engine.pool.run(p.images * blocks * p.out_h, [&](int64_t task, int) {
+    const int64_t y = task % p.out_h, block = task / p.out_h % blocks, n = task / p.out_h / blocks;
+    const int64_t in = n * p.in_stride + block * p.in_h * p.in_w * kBlock;
+    const int64_t out = n * p.out_stride + (block * p.out_h + y) * p.out_w * kBlock;
+    for (int64_t x = 0; x < p.out_w; ++x) body(in, out + x * kBlock, y, x);
+  });
+}
+
+// Zeroes the target and calls body(target offset of the plane, output offset, rows, columns, index) for every
+// output pixel whose window meets a strip of input rows; `rows` is the part inside the strip.
+template <class Body>
+void for_each_strip(Engine& engine, const nst_pool& p, float* target, Body body) {
+  const int64_t blocks = blocks_of(p), height = std::max<int64_t>(2 * p.kernel_h, 8);
+  const int64_t strips = ceil_div(p.in_h, height);
+  engine.pool.run(p.images * blocks * strips, [&](int64_t task, int) {
+    const int64_t strip = task % strips, block = task / strips % blocks, n = task / strips / blocks;
+    const int64_t begin = strip * height, end = std::min(p.in_h, begin + height);
+    const int64_t in = n * p.in_stride + block * p.in_h * p.in_w * kBlock;
+    std::memset(target + in + begin * p.in_w * kBlock, 0, sizeof(float) * (end - begin) * p.in_w * kBlock);
+    const int64_t low = begin + p.pad_h - p.kernel_h + 1;
+    const int64_t first = low <= 0 ? 0 : ceil_div(low, p.stride_h);
+    const int64_t last = std::min(p.out_h, (end - 1 + p.pad_h) / p.stride_h + 1);
+    for (int64_t y = first; y < last; ++y) {
+      const Span rows = rows_of(p, y);
+      const Span mine{std::max(rows.begin, begin), std::min(rows.end, end), rows.length};
+      const int64_t out = n * p.out_stride + (block * p.out_h + y) * p.out_w * kBlock;
+      for (int64_t x = 0; x < p.out_w; ++x) body(in, out + x * kBlock, mine, columns_of(p, x));
+    }
+  });
+}
+
+}  // namespace
+
+void max_pool(Engine& engine, const nst_pool& p, const float* source, float* target, int32_t* winner) {
+  for_each_output(engine, p, [&](int64_t in, int64_t out, int64_t y, int64_t x) {
+    const Span rows = rows_of(p, y), columns = columns_of(p, x);
+    for (int v = 0; v < kBlock; v += kLanes) {
+      Vec best = broadcast(-FLT_MAX);
+      Ints index = Ints{} - 1;
+      for (int64_t i = rows.begin; i < rows.end; ++i)
+        for (int64_t j = columns.begin; j < columns.end; ++j) {
+          const int32_t at = static_cast<int32_t>(i * p.in_w + j);
+          const Vec value = load(source + in + int64_t{at} * kBlock + v);
+          const auto wins = value > best;
+          best = wins ? value : best;
+          index = wins ? Ints{} + at : index;
+        }
+      store(target + out + v, best);
+      if (winner) *reinterpret_cast<Ints*>(winner + out + v) = index;
+    }
+  });
+}
+
+void max_pool_backward(Engine& engine, const nst_pool& p, const float* gradient, const int32_t* winner,
+                       float* target) {
+  for_each_strip(engine, p, target, [&](int64_t in, int64_t out, const Span& rows, const Span& columns) {
+    for (int v = 0; v < kBlock; v += kLanes) {
+      const Ints index = *reinterpret_cast<const Ints*>(winner + out + v);
+      const Vec grad = load(gradient + out + v);
+      for (int64_t i = rows.begin; i < rows.end; ++i)
+        for (int64_t j = columns.begin; j < columns.end; ++j) {
+          const int32_t at = static_cast<int32_t>(i * p.in_w + j);
+          float* const place = target + in + int64_t{at} * kBlock + v;
+          store(place, load(place) + (index == at ? grad : zero()));
+        }
+    }
+  });
+}
+
+void avg_pool(Engine& engine, const nst_pool& p, const float* source, float* target) {
+  for_each_output(engine, p, [&](int64_t in, int64_t out, int64_t y, int64_t x) {
+    const Span rows = rows_of(p, y), columns = columns_of(p, x);
+    const float size = static_cast<float>(rows.length * columns.length);
+    for (int v = 0; v < kBlock; v += kLanes) {
+      Vec sum = zero();
+      for (int64_t i = rows.begin; i < rows.end; ++i)
+        for (int64_t j = columns.begin; j < columns.end; ++j)
+          sum += load(source + in + (i * p.in_w + j) * kBlock + v);
+      store(target + out + v, sum / size);
+    }
+  });
+}
+
+void avg_pool_backward(Engine& engine, const nst_pool& p, const float* gradient, float* target) {
+  for_each_strip(engine, p, target, [&](int64_t in, int64_t out, const Span& rows, const Span& columns) {
+    const float size = static_cast<float>(rows.length * columns.length);
+    for (int v = 0; v < kBlock; v += kLanes) {
+      const Vec share = load(gradient + out + v) / size;
+      for (int64_t i = rows.begin; i < rows.end; ++i)
+        for (int64_t j = columns.begin; j < columns.end; ++j) {
+          float* const place = target + in + (i * p.in_w + j) * kBlock + v;
+          store(place, load(place) + share);
+        }
+    }
+  });
+}
+
+}  // namespace nst

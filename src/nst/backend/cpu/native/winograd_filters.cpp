@@ -1,0 +1,93 @@
+#include "winograd_filters.h"
+
+#include <cstring>
+#include <memory>
+
+#include "engine.h"
+#include "winograd_transforms.h"
+
+namespace nst {
+
+template <int M>
+void expand_filters(const float* taps, float* expanded, int64_t stride) {
+  constexpr int A = M + 2;
+  for (int64_t i = 0; i < stride; i += kLanes) {
+    Vec columns[A * 3];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; ++j) {
+      const Vec g[3] = {load(taps + j * stride + i), load(taps + (3 + j) * stride + i),
+                        load(taps + (6 + j) * stride + i)};
+      Winograd<M>::filter(g, columns + j, 3);
+    }
+#pragma GCC unroll 8
+    for (int a = 0; a < A; ++a) {
+      Vec row[A];
+      Winograd<M>::filter(columns + a * 3, row, 1);
+#pragma GCC unroll 8
+      for (int b = 0; b < A; ++b) store(expanded + (a * A + b) * stride + i, row[b]);
+    }
+  }
+}
+
+template void expand_filters<2>(const float*, float*, int64_t);
+template void expand_filters<4>(const float*, float*, int64_t);
+template void expand_filters<6>(const float*, float*, int64_t);
+
+namespace {
+
+struct Channels {
+  int64_t in, out;
+};
+Channels channels_of(const nst_conv& conv, bool backward) {
+  if (backward) return {conv.out_channels, conv.in_channels};
+  return {conv.in_channels, conv.out_channels};
+}
+
+// One panel of Caffe's weights (K, C, 3, 3) as taps; `backward` swaps K and C and turns the filter around.
+void pack_taps(const nst_conv& conv, bool backward, int64_t panel, const float* weights, float* taps) {
+  const auto [in, out] = channels_of(conv, backward);
+  const int width = panel_width(panel, out);
+  const int64_t stride = frequency_stride(in, width);
+  std::memset(taps, 0, sizeof(float) * panel_floats(in, width, kTaps));
+  for (int64_t column = 0; column < std::min<int64_t>(width, out - panel * kPanel); ++column)
+    for (int64_t c = 0; c < in; ++c) {
+      const int64_t k = panel * kPanel + column;
+      const float* filter = weights + (backward ? c * out + k : k * in + c) * kTaps;
+      float* target = taps + panel_index(c, static_cast<int>(column), width, padded(in));
+      for (int tap = 0; tap < kTaps; ++tap) target[tap * stride] = filter[backward ? 8 - tap : tap];
+    }
+}
+
+template <int M>
+void pack(Engine& engine, const nst_conv& conv, bool backward, bool expand, const float* weights,
+          float* packed) {
+  constexpr int frequencies = (M + 2) * (M + 2);
+  const auto [in, out] = channels_of(conv, backward);
+  const int64_t scratch = expand ? panel_floats(in, kPanel, kTaps) : 0;
+  float* const arena = engine.arena.take(scratch * engine.pool.threads());
+  engine.pool.run(panel_count(out), [&, in = in, out = out](int64_t panel, int worker) {
+    if (!expand) {
+      pack_taps(conv, backward, panel, weights, packed + filter_offset(panel, in, kTaps));
+      return;
+    }
+    float* const taps = arena + worker * scratch;
+    pack_taps(conv, backward, panel, weights, taps);
+    expand_filters<M>(taps, packed + filter_offset(panel, in, frequencies),
+                      frequency_stride(in, panel_width(panel, out)));
+  });
+}
+
+}  // namespace
+
+int64_t winograd_filter_floats(const nst_conv& conv, int tile, bool backward, bool expand) {
+  const auto [in, out] = channels_of(conv, backward);
+  return filter_floats(in, out, expand ? (tile + 2) * (tile + 2) : kTaps);
+}
+
+void winograd_pack(Engine& engine, const nst_conv& conv, int tile, bool backward, bool expand,
+                   const float* weights, float* packed) {
+  const auto run = tile == 2 ? pack<2> : tile == 4 ? pack<4> : pack<6>;
+  run(engine, conv, backward, expand, weights, packed);
+}
+
+}  // namespace nst

@@ -1,0 +1,36 @@
+// Filters of the Winograd convolution: packed taps, and their transformed ("expanded") form.
+//
+// Both forms are [panel][frequency][strip][input channel][strip width], with 9 taps or (M + 2)^2 frequencies.
+// Taps take as much memory as the weights; the expanded form takes 4 (M = 4) or 7 (M = 6) times as much, and is
+// kept only where a convolution has few channels. Elsewhere a panel is expanded when it is needed.
+#pragma once
+
+#include "microkernel.h"
+#include "nst_cpu.h"
+
+namespace nst {
+
+constexpr int kTaps = 9;
+
+// Floats between two frequencies of one panel; three extra cache lines keep them in different cache sets.
+constexpr int64_t frequency_stride(int64_t in_channels, int width) {
+  return padded(in_channels) * width + 48;
+}
+constexpr int64_t panel_floats(int64_t in_channels, int width, int frequencies) {
+  return frequencies * frequency_stride(in_channels, width);
+}
+// Where panel `panel` begins; all panels before it are kPanel wide.
+constexpr int64_t filter_offset(int64_t panel, int64_t in_channels, int frequencies) {
+  return panel * panel_floats(in_channels, kPanel, frequencies);
+}
+constexpr int64_t filter_floats(int64_t in_channels, int64_t out_channels, int frequencies) {
+  const int64_t last = panel_count(out_channels) - 1;
+  return filter_offset(last, in_channels, frequencies) +
+         panel_floats(in_channels, panel_width(last, out_channels), frequencies);
+}
+
+// G g G^T for each of `stride` filters of a panel: 9 planes in, (M + 2)^2 planes out.
+template <int M>
+void expand_filters(const float* taps, float* expanded, int64_t stride);
+
+}  // namespace nst
