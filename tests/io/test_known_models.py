@@ -71,6 +71,7 @@ def test_several_addresses_keep_their_order(models: Path) -> None:
         [],
         {"tiny": {}},
         {"tiny": {**ENTRY, "bytes": "many"}},
+        {"tiny": {**ENTRY, "bytes": 0}},
         {"tiny": {**ENTRY, "mean": [1, 2]}},
         {"tiny": {**ENTRY, "file": "../../escape"}},
         {"../escape": ENTRY},

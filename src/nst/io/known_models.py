@@ -111,25 +111,26 @@ def find_weights(name_or_path: str, beside: Path) -> Path:
     """
     folder = beside if beside.is_dir() else beside.parent
     wanted = Path(name_or_path).expanduser()
-    candidates = [folder / wanted, wanted]
+    if found := _first_file(folder / wanted, wanted):
+        return found
     models = known_models()
     model = next((m for m in models.values() if name_or_path in (m.name, m.file)), None)
-    if model is not None:
-        candidates += [folder / model.file, model.shipped_file, cached_file(model)]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    if model is not None:
+    if model is None:
         raise WeightsError(
-            f"the weights of {model.name} are not on this machine. "
-            f"Run `nst weights fetch {model.name}` ({_megabytes(model.bytes)}), "
-            f"or put {model.file} beside {folder}"
+            f"no such file of weights, and no known model of that name "
+            f"(known: {', '.join(models)}).{did_you_mean(name_or_path, models)}",
+            path=name_or_path,
         )
-    hint = did_you_mean(name_or_path, models)
+    if found := _first_file(folder / model.file, model.shipped_file, cached_file(model)):
+        return found
     raise WeightsError(
-        f"no such file of weights, and no known model of that name (known: {', '.join(models)}).{hint}",
-        path=name_or_path,
+        f"the weights of {model.name} are not on this machine. Run `nst weights fetch {model.name}` "
+        f"({_megabytes(model.bytes)}), or put {model.file} into {folder}"
     )
+
+
+def _first_file(*candidates: Path) -> Path | None:
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _model_of(models: Path, name: str, entry: Mapping[str, Any]) -> KnownModel:
@@ -138,7 +139,7 @@ def _model_of(models: Path, name: str, entry: Mapping[str, Any]) -> KnownModel:
     return KnownModel(
         name=name,
         file=_plain_name(entry["file"]),
-        bytes=int(entry["bytes"]),
+        bytes=_at_least_one(entry["bytes"]),
         digests={kind: entry[kind].lower() for kind in DIGESTS if entry.get(kind)},
         folder=models / _plain_name(name),
         urls=(urls,) if isinstance(urls, str) else tuple(urls),
@@ -147,6 +148,12 @@ def _model_of(models: Path, name: str, entry: Mapping[str, Any]) -> KnownModel:
         mean=(blue, green, red),
         net=entry.get("net") or "",
     )
+
+
+def _at_least_one(number: object) -> int:
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"{number!r} is not a size in bytes")
+    return number
 
 
 def _plain_name(name: str) -> str:
