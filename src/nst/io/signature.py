@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -38,6 +40,13 @@ def looks_like(head: bytes) -> str:
         return "a web page: the download went wrong"
     if head[:1] == b"\x08" and b"\x12" in head[2:4]:
         return "an ONNX model"
-    if all(byte in b"\t\r\n\f" or 32 <= byte != 127 for byte in head):
-        return "a text file"
-    return ""
+    return "a text file" if _is_text(head) else ""
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        # Incremental, because the last letter may be cut in half.
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return all(letter in "\t\r\n\f" or letter.isprintable() for letter in text)
