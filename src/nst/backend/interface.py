@@ -32,7 +32,7 @@ class Backend(ABC):
     xp: Any
     """The array module: numpy, or cupy."""
 
-    # ---- arrays ---------------------------------------------------------------------------------
+    # ---- arrays --------------------------------------------------------------------------------
 
     @abstractmethod
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -50,7 +50,7 @@ class Backend(ABC):
     def synchronize(self) -> None:
         """Waits until all work asked for so far is done."""
 
-    # ---- convolution ----------------------------------------------------------------------------
+    # ---- convolution ---------------------------------------------------------------------------
 
     @abstractmethod
     def conv(
@@ -69,7 +69,7 @@ class Backend(ABC):
     def conv_backward_weights(self, x: Array, dy: Array, geometry: ConvGeometry, dw: Array) -> None:
         """Adds the gradient of `conv` with respect to w to dw; shapes as in `conv`."""
 
-    # ---- pooling --------------------------------------------------------------------------------
+    # ---- pooling -------------------------------------------------------------------------------
 
     @abstractmethod
     def max_pool(self, x: Array, geometry: PoolGeometry, out: Array, argmax: Array) -> None:
@@ -93,7 +93,7 @@ class Backend(ABC):
     def avg_pool_backward(self, dy: Array, geometry: PoolGeometry, dx: Array) -> None:
         """Overwrites dx (N, C, H, W) with dy spread evenly over each window."""
 
-    # ---- pointwise and across channels ------------------------------------------------------------
+    # ---- pointwise and across channels ---------------------------------------------------------
 
     @abstractmethod
     def relu(self, x: Array, negative_slope: float, out: Array) -> None:
@@ -123,7 +123,7 @@ class Backend(ABC):
     ) -> None:
         """Overwrites dx with the gradient of `lrn`; `out` and `scale` are what the forward wrote."""
 
-    # ---- products and sums --------------------------------------------------------------------------
+    # ---- products and sums ---------------------------------------------------------------------
 
     @abstractmethod
     def matmul(self, a: Array, b: Array, out: Array, *, accumulate: bool = False) -> None:

@@ -36,7 +36,7 @@ class NumpyBackend(NumpyPooling, Backend):
     def synchronize(self) -> None:
         return None
 
-    # ---- convolution: im2col by chunks and one GEMM per group ---------------------------------------
+    # ---- convolution: im2col by chunks and one GEMM per group ----------------------------------
 
     def conv(
         self,
@@ -82,7 +82,7 @@ class NumpyBackend(NumpyPooling, Backend):
                     cols = windows.columns(part, geometry, a, (b - a, *rows.shape[2:]))
                     total += rows[:, a:b].reshape(len(rows), -1) @ cols.T
 
-    # ---- pointwise and across channels ----------------------------------------------------------------
+    # ---- pointwise and across channels ---------------------------------------------------------
 
     def relu(self, x: FloatArray, negative_slope: float, out: FloatArray) -> None:
         if negative_slope == 0.0:
@@ -126,7 +126,7 @@ class NumpyBackend(NumpyPooling, Backend):
         cross = _channel_window_sum(dy * out / scale, size)
         dx[...] = dy * scale**-beta - (2.0 * alpha * beta / size) * x * cross
 
-    # ---- products and sums ------------------------------------------------------------------------------
+    # ---- products and sums ---------------------------------------------------------------------
 
     def matmul(
         self, a: FloatArray, b: FloatArray, out: FloatArray, *, accumulate: bool = False

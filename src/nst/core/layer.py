@@ -99,7 +99,7 @@ class Layer(ABC):
         self.params_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
 
-    # ---- what a layer type writes ---------------------------------------------------------------
+    # ---- what a layer type writes --------------------------------------------------------------
 
     @abstractmethod
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
@@ -128,7 +128,7 @@ class Layer(ABC):
         """Whether `force_backward` may ask for the gradient of this bottom (not of labels)."""
         return True
 
-    # ---- what the contract does for every type -------------------------------------------------------
+    # ---- what the contract does for every type -------------------------------------------------
 
     def check_arity(self, bottom_count: int, top_count: int) -> None:
         """Raises NetError, in Caffe's words, if the layer was wired with a wrong number of blobs."""

@@ -28,6 +28,13 @@ _log = logging.getLogger("nst.net")
 LayerCallback = Callable[[int], None]
 
 
+class Callbacks(list[LayerCallback]):
+    """Functions to call with a layer's number; `net.before_forward(f)` adds one, as in pycaffe."""
+
+    def __call__(self, callback: LayerCallback) -> None:
+        self.append(callback)
+
+
 class Net:
     """A runnable net.
 
@@ -73,12 +80,10 @@ class Net:
         for planned in self.wiring.layers:
             self._build(planned)
         self.backward_plan = self._plan_backward()
-        self.before_forward: list[LayerCallback] = []
-        self.after_forward: list[LayerCallback] = []
-        self.before_backward: list[LayerCallback] = []
-        self.after_backward: list[LayerCallback] = []
+        self.before_forward, self.after_forward = Callbacks(), Callbacks()
+        self.before_backward, self.after_backward = Callbacks(), Callbacks()
 
-    # ---- running ----------------------------------------------------------------------------------
+    # ---- running -------------------------------------------------------------------------------
 
     def forward_from_to(self, first: int = 0, last: int | None = None) -> float:
         """Runs layers first .. last (inclusive, all by default); returns their weighted loss.
@@ -144,7 +149,7 @@ class Net:
                     return f"layer '{planned.name}' ({planned.layer_type.type}), blob '{blob}'"
         return ""
 
-    # ---- looking things up ----------------------------------------------------------------------------
+    # ---- looking things up ---------------------------------------------------------------------
 
     @property
     def inputs(self) -> list[str]:
@@ -193,7 +198,7 @@ class Net:
     def tops_of(self, index: int) -> list[Blob]:
         return [self.blob_list[number] for number in self.wiring.layers[index].tops]
 
-    # ---- weights ----------------------------------------------------------------------------------------
+    # ---- weights -------------------------------------------------------------------------------
 
     def copy_weights(self, source: StoredWeights) -> CopyReport:
         """Fills parameters by layer name; see `nst.net.weights`. Raises WeightsError on a misfit."""
@@ -229,7 +234,7 @@ class Net:
                     )
                 mine.share_data(shared)
 
-    # ---- building -----------------------------------------------------------------------------------------
+    # ---- building ------------------------------------------------------------------------------
 
     def _build(self, planned: PlannedLayer) -> None:
         layer = planned.layer_type(planned.param, self.context)
@@ -270,7 +275,7 @@ class Net:
             layer.params_propagate_down = list(wanted)
         return plan
 
-    # ---- one layer --------------------------------------------------------------------------------------------
+    # ---- one layer -----------------------------------------------------------------------------
 
     def _forward_layer(self, index: int) -> float:
         layer = self.layers[index]

@@ -65,20 +65,18 @@ def copy_into(layers: Sequence[Layer], source: StoredWeights, owners: set[int]) 
 
 
 def _copy_layer(layer: Layer, stored: Sequence[Any], owners: set[int]) -> None:
-    if len(stored) != len(layer.params):
-        needed = [blob for blob in layer.params if id(blob) in owners]
-        if len(stored) != len(needed) or len(needed) == len(layer.params):
+    """Copies blob by blob; one that is not stored (None, or beyond the end) must be a shared one."""
+    padded = [*stored, *[None] * (len(layer.params) - len(stored))]
+    for index, source in enumerate(padded):
+        is_extra = index >= len(layer.params)
+        if is_extra or (source is None and id(layer.params[index]) in owners):
             raise WeightsError(
                 f"Incompatible number of blobs for layer {layer.name} "
-                f"(got {len(stored)} in the file, expected {len(layer.params)})",
+                f"(got {len(stored)} in the source, expected {len(layer.params)})",
                 layer=layer.name,
             )
-        targets = needed
-    else:
-        targets = layer.params
-    for index, (blob, source) in enumerate(zip(targets, stored, strict=True)):
         if source is not None:
-            _copy_blob(layer.name, index, blob, source)
+            _copy_blob(layer.name, index, layer.params[index], source)
 
 
 def _copy_blob(layer: str, index: int, blob: Blob, source: Any) -> None:

@@ -71,7 +71,7 @@ def for_solving(
     return net
 
 
-# ---- the bare feature net -----------------------------------------------------------------------------
+# ---- the bare feature net ---------------------------------------------------------------------
 
 
 def as_input(net: NetParameter) -> NetParameter:
@@ -135,7 +135,7 @@ def use_pooling(net: NetParameter, method: int) -> NetParameter:
     return net
 
 
-# ---- what is added ------------------------------------------------------------------------------------
+# ---- what is added ----------------------------------------------------------------------------
 
 
 def add_grams(net: NetParameter, objective: Objective) -> NetParameter:
@@ -228,7 +228,7 @@ def image_as_parameter(net: NetParameter, shape: Shape) -> NetParameter:
     return net
 
 
-# ---- looking at nets ------------------------------------------------------------------------------------
+# ---- looking at nets --------------------------------------------------------------------------
 
 
 def image_blob(net: NetParameter) -> str:
@@ -256,7 +256,7 @@ def _rectified_before(layers: list[LayerParameter], blob: str, end: int) -> bool
     return False
 
 
-# ---- pieces ---------------------------------------------------------------------------------------------
+# ---- pieces -----------------------------------------------------------------------------------
 
 
 def _add_scalar(net: NetParameter, blob: str, objective: Objective) -> str:

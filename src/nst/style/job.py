@@ -140,7 +140,7 @@ def anchored(settings: SolverParameter, folder: Path) -> SolverParameter:
     return result
 
 
-# ---- one thing each -------------------------------------------------------------------------------------
+# ---- one thing each ---------------------------------------------------------------------------
 
 
 def _load_net(settings: SolverParameter, files: dict[str, FileRecord]) -> NetParameter:

@@ -95,7 +95,7 @@ class StyleRun:
         if self.painter is not None:
             self.painter.request_stop()
 
-    # ---- one size -------------------------------------------------------------------------------------
+    # ---- one size ------------------------------------------------------------------------------
 
     def _paint(self, stage: Stage, previous: Picture | None) -> tuple[Picture, StopReason]:
         shape = self._shape(stage)

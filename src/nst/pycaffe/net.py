@@ -1,0 +1,291 @@
+"""Net with pycaffe's members: built from a file, run by layer names, weights from and to files."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from nst.backend import Array, Backend, get_backend
+from nst.core import Layer, RandomSource
+from nst.errors import UsageError
+from nst.io.blob_proto import array_to_blob, blob_to_array
+from nst.io.hdf5 import read_hdf5, write_hdf5
+from nst.io.prototxt import read_net
+from nst.io.upgrade import upgrade_net
+from nst.io.weights import read_weights, write_weights
+from nst.net import Net as CoreNet
+from nst.proto import NetParameter
+
+NetSource = str | PathLike[str] | NetParameter
+
+
+class Net(CoreNet):
+    """A net from a prototxt file or a NetParameter, as pycaffe's `caffe.Net`.
+
+        net = Net("net.prototxt", phase=TEST, weights="w.caffemodel", backend="auto")
+        net = Net("net.prototxt", TEST)
+        net = Net("net.prototxt", "w.caffemodel", TEST)        # the old order
+
+    Args:
+        source: a prototxt file of any age, or a message (not changed).
+        phase: TRAIN or TEST.
+        level, stages: as in NetState.
+        weights: a caffemodel or HDF5 file, or several separated by commas.
+        backend: a name for `get_backend`, or a Backend.
+        dtype: float32, or float64 for gradient checks.
+        seed: of all random numbers of the net; None is a fresh one.
+        allow_python: whether PYTHON layers may run code.
+
+    Blobs given inside the prototxt initialise their layers. Raises NstError of the kind that fits.
+    """
+
+    def __init__(
+        self,
+        source: NetSource,
+        *old_order: Any,
+        phase: int | None = None,
+        level: int = 0,
+        stages: Sequence[str] | None = None,
+        weights: str | PathLike[str] | None = None,
+        backend: str | Backend = "auto",
+        dtype: DTypeLike = np.float32,
+        seed: int | None = None,
+        allow_python: bool = False,
+    ) -> None:
+        phase, weights = _arguments(old_order, phase, weights)
+        param = (
+            upgrade_net(source) if isinstance(source, NetParameter) else read_net(fspath(source))
+        )
+        super().__init__(
+            param,
+            backend=get_backend(backend) if isinstance(backend, str) else backend,
+            phase=phase,
+            level=level,
+            stages=tuple(stages or ()),
+            dtype=dtype,
+            rng=RandomSource(seed),
+            allow_python=allow_python,
+        )
+        inside = {
+            layer.name: [blob_to_array(blob) for blob in layer.blobs]
+            for layer in param.layer
+            if layer.blobs
+        }
+        if inside:
+            self.copy_weights(inside)
+        if weights is not None:
+            self.copy_from(weights)
+
+    # ---- running ----------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        blobs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **inputs: Any,
+    ) -> dict[str, Array]:
+        """Runs layers `start` to `end` (names, inclusive) after filling the inputs given by name.
+
+        Returns the net's outputs, or the tops of `end`, and the blobs asked for, by name.
+        """
+        first = self.layer_index(start) if start is not None else 0
+        last = self.layer_index(end) if end is not None else None
+        names = self.top_names[end] if end is not None else self.outputs
+        self._fill(self.inputs, inputs, "Input blob arguments do not match net inputs.", "Input")
+        self.forward_from_to(first, last)
+        return {name: self.blobs[name].data for name in {*names, *(blobs or ())}}
+
+    def backward(
+        self,
+        diffs: Iterable[str] | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        **top_diffs: Any,
+    ) -> dict[str, Array]:
+        """Runs backward from layer `start` down to `end` after filling the output diffs by name.
+
+        Returns the diffs of the inputs, or of the bottoms of `end`, and those asked for, by name.
+        """
+        first = self.layer_index(start) if start is not None else None
+        last = self.layer_index(end) if end is not None else 0
+        names = self.bottom_names[end] if end is not None else self.inputs
+        message = "Top diff arguments do not match net outputs."
+        self._fill(self.outputs, top_diffs, message, "Diff", diff=True)
+        self.backward_from_to(first, last)
+        return {name: self.blobs[name].diff for name in {*names, *(diffs or ())}}
+
+    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
+        """Runs any number of records through the net in batches; returns whole arrays by name."""
+        collected: dict[str, list[Any]] = {}
+        for batch in self._batches(inputs):
+            for name, values in self.forward(blobs=blobs, **batch).items():
+                collected.setdefault(name, []).extend(np.array(self.backend.to_host(values)))
+        count = len(next(iter(inputs.values())))
+        return {name: np.asarray(rows[:count]) for name, rows in collected.items()}
+
+    def forward_backward_all(
+        self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **inputs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Like `forward_all`, with a backward per batch; extra inputs named after outputs are diffs."""
+        given_diffs = {name: inputs.pop(name) for name in list(inputs) if name in self.outputs}
+        outs: dict[str, list[Any]] = {}
+        grads: dict[str, list[Any]] = {}
+        nothing: dict[str, Any] = {}
+        pairs = itertools.zip_longest(
+            self._batches(inputs), self._batches(given_diffs), fillvalue=nothing
+        )
+        for batch, diff_batch in pairs:
+            for kept, values in (
+                (outs, self.forward(blobs=blobs, **batch)),
+                (grads, self.backward(diffs=diffs, **diff_batch)),
+            ):
+                for name, array in values.items():
+                    kept.setdefault(name, []).extend(np.array(self.backend.to_host(array)))
+        count = len(next(iter(inputs.values())))
+        return (
+            {name: np.asarray(rows[:count]) for name, rows in outs.items()},
+            {name: np.asarray(rows[:count]) for name, rows in grads.items()},
+        )
+
+    def _forward(self, start: int, end: int) -> float:
+        """pycaffe's: layers by number, returns the loss."""
+        return self.forward_from_to(start, end)
+
+    def _backward(self, start: int, end: int) -> None:
+        """pycaffe's: layers by number, downwards."""
+        self.backward_from_to(start, end)
+
+    # ---- names ------------------------------------------------------------------------------------
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return self.layer_names
+
+    @property
+    def layer_dict(self) -> OrderedDict[str, Layer]:
+        """Layers by name, in order."""
+        return OrderedDict(zip(self.layer_names, self.layers, strict=True))
+
+    @property
+    def top_names(self) -> OrderedDict[str, list[str]]:
+        """Names of the tops by layer name."""
+        return self._blob_names(lambda planned: planned.tops)
+
+    @property
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """Names of the bottoms by layer name."""
+        return self._blob_names(lambda planned: planned.bottoms)
+
+    @property
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """Loss weight of every blob, 0 for most."""
+        weights = OrderedDict.fromkeys(self.wiring.blob_names, 0.0)
+        for planned, layer in zip(self.wiring.layers, self.layers, strict=True):
+            for number, weight in zip(planned.tops, layer.loss_weights, strict=True):
+                weights[self.wiring.blob_names[number]] = (
+                    weight or weights[self.wiring.blob_names[number]]
+                )
+        return weights
+
+    # ---- files ------------------------------------------------------------------------------------
+
+    def copy_from(self, path: str | PathLike[str]) -> None:
+        """Takes weights by layer name from caffemodel or HDF5 files (several separated by commas)."""
+        for name in fspath(path).split(","):
+            self.copy_weights(read_weights(name, set(self.layer_names)))
+
+    def load_hdf5(self, path: str | PathLike[str]) -> None:
+        """`copy_from` that refuses anything but HDF5."""
+        self.copy_weights(read_hdf5(path, set(self.layer_names)))
+
+    def share_with(self, other: CoreNet) -> None:
+        """Uses the parameters of another net's equally named layers, as the same memory."""
+        self.share_trained_layers_with(other)
+
+    def save(self, path: str | PathLike[str], *, diff: bool = False) -> None:
+        """Writes all layers with their weights: HDF5 if the name ends in .h5, else a caffemodel."""
+        write_weights(path, self.to_proto(diff=diff))
+
+    def save_hdf5(self, path: str | PathLike[str], *, diff: bool = False) -> None:
+        """Writes the weights as Caffe's HDF5, whatever the name."""
+        write_hdf5(path, self.to_proto(diff=diff))
+
+    def to_proto(self, *, diff: bool = False) -> NetParameter:
+        """The net as Caffe saves it: its name, all layers, and their blobs."""
+        param = NetParameter(name=self.name)
+        for planned, layer in zip(self.wiring.layers, self.layers, strict=True):
+            saved = param.layer.add()
+            saved.CopyFrom(planned.param)
+            saved.type = planned.layer_type.type
+            del saved.blobs[:]
+            for blob in layer.params:
+                gradient = blob.diff_to_host() if diff else None
+                saved.blobs.append(array_to_blob(blob.to_host(), gradient))
+        return param
+
+    # ---- pieces -----------------------------------------------------------------------------------
+
+    def _blob_names(self, pick: Any) -> OrderedDict[str, list[str]]:
+        names = self.wiring.blob_names
+        return OrderedDict(
+            (planned.name, [names[number] for number in pick(planned)])
+            for planned in self.wiring.layers
+        )
+
+    def _fill(
+        self,
+        expected: Sequence[str],
+        given: dict[str, Any],
+        message: str,
+        noun: str,
+        *,
+        diff: bool = False,
+    ) -> None:
+        if not given:
+            return
+        if set(given) != set(expected):
+            raise UsageError(f"{message} (got {sorted(given)}, expected {sorted(expected)})")
+        for name, values in given.items():
+            blob = self.blobs[name]
+            if len(values) != blob.shape[0]:
+                raise UsageError(
+                    f"{noun} is not batch sized (got {len(values)} for '{name}', expected "
+                    f"{blob.shape[0]})"
+                )
+            target = blob.diff if diff else blob.data
+            target[...] = self.backend.asarray(values, blob.dtype)
+
+    def _batches(self, records: dict[str, Any]) -> Iterable[dict[str, Any]]:
+        """Cuts records into batches of the net's size, the last one filled up with zeros."""
+        if not records:
+            return
+        count = len(next(iter(records.values())))
+        size = self.blobs[next(iter(records))].shape[0]
+        for begin in range(0, count, size):
+            batch = {}
+            for name, rows in records.items():
+                part = np.asarray(rows[begin : begin + size])
+                padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
+                batch[name] = np.pad(part, padding)
+            yield batch
+
+
+def _arguments(
+    old_order: tuple[Any, ...], phase: int | None, weights: str | PathLike[str] | None
+) -> tuple[int, str | PathLike[str] | None]:
+    """Sorts out pycaffe's two positional orders: (phase) and (weights, phase)."""
+    for value in old_order:
+        if isinstance(value, int):
+            phase = value
+        else:
+            weights = value
+    if phase is None:
+        raise UsageError("Net: phase is missing (expected nst.TRAIN or nst.TEST)")
+    return phase, weights
