@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -328,6 +329,18 @@ def test_only_web_addresses_are_opened(tmp_path: Path, url: str) -> None:
 def test_a_model_without_an_address_says_where_to_put_the_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no address is known.*tiny\.caffemodel"):
         fetch(model(), tmp_path, patience=SWIFT)
+
+
+def test_shipped_weights_are_where_they_are(tmp_path: Path) -> None:
+    shipped = tmp_path / "tiny.caffemodel"
+    shipped.write_bytes(WEIGHTS)
+    assert fetch(replace(model(), folder=tmp_path), tmp_path / "cache") == shipped
+
+
+def test_shipped_weights_that_are_damaged_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "tiny.caffemodel").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="wrong size"):
+        fetch(replace(model(), folder=tmp_path), tmp_path / "cache")
 
 
 def test_a_full_disk_is_noticed_before_the_download(

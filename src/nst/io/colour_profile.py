@@ -12,6 +12,9 @@ import io
 
 from PIL import Image, ImageCms
 
+# cmsFLAGS_BLACKPOINTCOMPENSATION of LittleCMS: a plain number before Pillow 10.3.
+_BLACK_POINT_COMPENSATION = getattr(ImageCms, "Flags", int)(0x2000)
+
 _MODE_OF_SPACE = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
 
 
@@ -55,7 +58,7 @@ def _convert(image: Image.Image, profile: bytes) -> Image.Image:
         ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile())),
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         outputMode="RGB",
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        flags=_BLACK_POINT_COMPENSATION,
     )
     assert converted is not None  # only conversion in place returns nothing
     return converted

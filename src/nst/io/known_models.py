@@ -27,8 +27,9 @@ DIGESTS = ("md5", "sha1", "sha256")
 class KnownModel:
     """One entry of the table.
 
-    `file` is the name of the weights' file, `bytes` its size, `digests` its checksums in
-    hexadecimal by algorithm; `urls` are tried in order and empty if the weights are shipped.
+    `file` is the name of the weights' file, `bytes` its size (0 where unknown, for shipped ones),
+    `digests` its checksums in hexadecimal by algorithm; `urls` are tried in order and empty if the
+    weights are shipped.
     `folder` holds the model's net, under the name `net`, and the weights if they are shipped.
     `mean` is that of blue, green, red.
     """
@@ -139,7 +140,7 @@ def _model_of(models: Path, name: str, entry: Mapping[str, Any]) -> KnownModel:
     return KnownModel(
         name=name,
         file=_plain_name(entry["file"]),
-        bytes=_at_least_one(entry["bytes"]),
+        bytes=_size(entry, needed=bool(urls)),
         digests={kind: entry[kind].lower() for kind in DIGESTS if entry.get(kind)},
         folder=models / _plain_name(name),
         urls=(urls,) if isinstance(urls, str) else tuple(urls),
@@ -150,10 +151,11 @@ def _model_of(models: Path, name: str, entry: Mapping[str, Any]) -> KnownModel:
     )
 
 
-def _at_least_one(number: object) -> int:
-    if not isinstance(number, int) or number < 1:
-        raise ValueError(f"{number!r} is not a size in bytes")
-    return number
+def _size(entry: Mapping[str, Any], *, needed: bool) -> int:
+    size = entry.get("bytes") or 0
+    if not isinstance(size, int) or size < (1 if needed else 0):
+        raise ValueError(f"{size!r} is not a size in bytes")
+    return size
 
 
 def _plain_name(name: str) -> str:
