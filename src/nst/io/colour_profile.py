@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import io
+from typing import Any
 
 from PIL import Image, ImageCms
 
 # cmsFLAGS_BLACKPOINTCOMPENSATION of LittleCMS: a plain number before Pillow 10.3.
-_BLACK_POINT_COMPENSATION = getattr(ImageCms, "Flags", int)(0x2000)
+_BLACK_POINT_COMPENSATION: Any = getattr(ImageCms, "Flags", int)(0x2000)
 
 _MODE_OF_SPACE = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}
 
