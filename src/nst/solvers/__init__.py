@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from nst.errors import UsageError, did_you_mean
-from nst.proto import SolverParameter
+from nst.proto import SolverParameter, StyleTransferParameter
 from nst.solvers.adadelta import AdaDelta
 from nst.solvers.adagrad import AdaGrad
 from nst.solvers.adam import Adam
 from nst.solvers.contract import Bounds, TrainableNet, WeightsFiles
 from nst.solvers.gradient_rule import GradientRule
 from nst.solvers.lbfgs import LBFGS
+from nst.solvers.lbfgs_fixed_step import FixedStepLBFGS
 from nst.solvers.nesterov import Nesterov
 from nst.solvers.record import BestValues, IterationRecord, StopReason
 from nst.solvers.rmsprop import RMSProp
@@ -38,8 +39,17 @@ def solver_class(name: str) -> type[Solver]:
 
 
 def build_solver(param: SolverParameter, net: TrainableNet, **options: Any) -> Solver:
-    """The solver that `param.type` names; options as in `Solver`."""
-    return solver_class(param.type)(param, net, **options)
+    """The solver that `param.type` names; options as in `Solver`.
+
+    LBFGS searches along its direction, unless the style block says `line_search: NONE`. With preset
+    `mycaffe` base_lr is the switch that it is there.
+    """
+    rule = solver_class(param.type)
+    style = param.style_transfer_param
+    if rule is LBFGS and style.line_search == StyleTransferParameter.NONE:
+        switch = style.preset.lower() == "mycaffe"
+        return FixedStepLBFGS(param, net, **{"base_lr_switch": switch, **options})
+    return rule(param, net, **options)
 
 
 __all__ = [
@@ -51,6 +61,7 @@ __all__ = [
     "Adam",
     "BestValues",
     "Bounds",
+    "FixedStepLBFGS",
     "GradientRule",
     "IterationRecord",
     "Nesterov",

@@ -10,6 +10,7 @@ Source: Caffe's AdamSolver; Kingma and Ba 2015 (the form at the end of their sec
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from nst.backend import Array
 from nst.solvers.gradient_rule import GradientRule
@@ -29,10 +30,11 @@ class Adam(GradientRule):
         square *= beta2
         square += (1.0 - beta2) * diff * diff
         diff[...] = mean / (self.net.backend.xp.sqrt(square) + self.param.delta)
-        diff *= rate * self._correction(diff.dtype.type)
+        diff *= rate * self._correction(diff.dtype)
 
-    def _correction(self, real: type[np.floating]) -> float:  # type: ignore[type-arg]
+    def _correction(self, dtype: DTypeLike) -> float:
         # In the precision of the parameters, as Caffe: 1 - beta2^t loses digits for small t.
-        t, one = real(self.iter + 1), real(1)
-        beta1, beta2 = real(self.param.momentum), real(self.param.momentum2)
-        return float(np.sqrt(one - beta2**t) / (one - beta1**t))
+        t, beta1, beta2 = np.array(
+            [self.iter + 1, self.param.momentum, self.param.momentum2], dtype
+        )
+        return float(np.sqrt(1 - beta2**t) / (1 - beta1**t))

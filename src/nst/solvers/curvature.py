@@ -8,26 +8,31 @@ of the free values: pairs are cut down to it, and those without positive curvatu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from nst.backend import Array, Backend
+from nst.errors import SnapshotError
+
+_SCALE, _RHO = "lbfgs/scale", "lbfgs/rho"
 
 
 class CurvaturePairs:
-    """A ring of at most `capacity` pairs, memory for all of them made at once: late surprises help nobody."""
+    """A ring of at most `capacity` pairs; memory for all is made at once, so that it cannot run out late."""
 
-    def __init__(self, capacity: int, like: Array, backend: Backend) -> None:
+    def __init__(self, capacity: int, size: int, dtype: DTypeLike, backend: Backend) -> None:
         self._backend = backend
-        self._s = backend.zeros((capacity, like.size), like.dtype)
-        self._y = backend.zeros((capacity, like.size), like.dtype)
+        self._s = backend.zeros((capacity, size), dtype)
+        self._y = backend.zeros((capacity, size), dtype)
         self._rho = [0.0] * capacity
         self._order: list[int] = []
         self._scratch: Array | None = None
-        self._least = float(np.finfo(like.dtype).eps)
+        self._rounding = float(np.finfo(np.dtype(dtype)).eps)
         self.scale = 0.0
-        """s.y / y.y of the newest pair ever kept: the length of a step per gradient; 0 without one."""
+        """s.y / y.y of the newest pair ever kept: the length of a step per gradient; 0 before that."""
 
     def __len__(self) -> int:
         return len(self._order)
@@ -36,30 +41,32 @@ class CurvaturePairs:
         """Forgets all pairs, but not the scale."""
         self._order.clear()
 
-    def push(self, x: Array, x_old: Array, g: Array, g_old: Array) -> bool:
-        """Keeps the pair s = x - x_old, y = g - g_old, unless its curvature is lost in rounding.
+    def push(self, s: Array, y: Array, *, least: float | None = None) -> bool:
+        """Keeps a copy of the pair, in place of the oldest if all rows are used.
 
-        The test is relative: s.y > eps * |s| |y|, eps of the vectors' dtype.
+        Refuses pairs whose curvature is lost in rounding, s.y <= eps * |s| |y|; with `least`, those with
+        s.y < least. Returns whether the pair was kept.
         """
-        row = self._free_row()
-        s, y = self._s[row], self._y[row]
-        xp = self._backend.xp
-        xp.subtract(x, x_old, out=s)
-        xp.subtract(g, g_old, out=y)
-        sy, ss, yy = (self._backend.dot(a, b) for a, b in ((s, y), (s, s), (y, y)))
-        if not sy > self._least * math.sqrt(ss * yy):
+        dot = self._backend.dot
+        sy, yy = dot(s, y), dot(y, y)
+        kept = self._has_curvature(s, sy, yy) if least is None else sy >= least
+        if not kept:
             return False
+        full = len(self._order) == len(self._rho)
+        row = self._order.pop(0) if full else len(self._order)
+        if not full and self._order:
+            row = (self._order[-1] + 1) % len(self._rho)
         self._order.append(row)
-        self._rho[row] = 1.0 / sy
+        self._s[row][...], self._y[row][...], self._rho[row] = s, y, 1.0 / sy
         self.scale = sy / yy
         return True
 
     def apply(self, q: Array, free: Array | None = None) -> None:
-        """q = H q, in place; with `free`, q must be zero where free is."""
+        """q = H q, in place; with `free`, q must be zero where free is. Without pairs q stays."""
         dot, axpy = self._backend.dot, self._backend.axpy
         rho, scale = self._curvatures(free)
         alpha: dict[int, float] = {}
-        for row in reversed(list(rho)):
+        for row in reversed(rho):
             alpha[row] = rho[row] * dot(self._s[row], q)
             axpy(-alpha[row], self._y[row], q)
             _mask(q, free)
@@ -69,40 +76,57 @@ class CurvaturePairs:
             axpy(alpha[row] - beta, self._s[row], q)
             _mask(q, free)
 
-    def pairs(self) -> list[tuple[Array, Array, float]]:
-        """(s, y, 1 / s.y), oldest first, for snapshots."""
-        return [(self._s[row], self._y[row], self._rho[row]) for row in self._order]
+    def memory(self) -> dict[str, NDArray[Any]]:
+        """Copies of the pairs on the host, by name, oldest first, for snapshots."""
+        named = {
+            _SCALE: np.array([self.scale]),
+            _RHO: np.array([self._rho[row] for row in self._order]),
+        }
+        for k, row in enumerate(self._order):
+            named[f"lbfgs/s/{k}"] = np.array(self._backend.to_host(self._s[row]))
+            named[f"lbfgs/y/{k}"] = np.array(self._backend.to_host(self._y[row]))
+        return named
 
-    def restore(self, pairs: Sequence[tuple[Array, Array, float]], scale: float) -> None:
-        """Takes back what `pairs` gave, the newest ones if they are more than the capacity."""
-        pairs = pairs[-len(self._rho) :]
-        self._order = list(range(len(pairs)))
-        for row, (s, y, rho) in enumerate(pairs):
-            self._s[row][...] = self._backend.asarray(s, self._s.dtype)
-            self._y[row][...] = self._backend.asarray(y, self._y.dtype)
-            self._rho[row] = rho
-        self.scale = scale
+    def take(self, named: Mapping[str, NDArray[Any]], path: str) -> None:
+        """Takes back what `memory` gave, the newest pairs if they are more than the capacity.
 
-    def _free_row(self) -> int:
-        """A row not in use; the oldest one if all are (it is overwritten even if the pair is refused)."""
-        if len(self._order) == len(self._rho):
-            return self._order.pop(0)
-        return next(row for row in range(len(self._rho)) if row not in self._order)
+        Raises SnapshotError if they are missing or of another size.
+        """
+        if _SCALE not in named or _RHO not in named:
+            raise SnapshotError("no memory of L-BFGS in it", path=path)
+        rho = named[_RHO]
+        first = max(0, rho.size - len(self._rho))
+        for k in range(first, rho.size):
+            for part, rows in (("s", self._s), ("y", self._y)):
+                vector = named.get(f"lbfgs/{part}/{k}")
+                if vector is None or vector.shape != rows[0].shape:
+                    raise SnapshotError(
+                        f"L-BFGS vector {part}/{k} does not fit the net (got "
+                        f"{None if vector is None else vector.shape}, expected {rows[0].shape})",
+                        path=path,
+                    )
+                rows[k - first][...] = self._backend.asarray(vector, rows.dtype)
+            self._rho[k - first] = float(rho[k])
+        self._order = list(range(rho.size - first))
+        self.scale = float(named[_SCALE][0])
+
+    def _has_curvature(self, s: Array, sy: float, yy: float) -> bool:
+        return sy > self._rounding * math.sqrt(self._backend.dot(s, s) * yy)
 
     def _curvatures(self, free: Array | None) -> tuple[dict[int, float], float]:
-        """1 / s.y of the pairs to use, oldest first, and the scale of H0."""
+        """1 / s.y of the pairs to use, by row, oldest first, and the scale of H0."""
+        scale = self.scale or 1.0
         if free is None:
-            return {row: self._rho[row] for row in self._order}, self.scale
+            return {row: self._rho[row] for row in self._order}, scale
         if self._scratch is None:
             self._scratch = self._backend.zeros(free.shape, free.dtype)
         y, dot = self._scratch, self._backend.dot
-        rho, scale = {}, self.scale
+        rho = {}
         for row in self._order:
             self._backend.xp.multiply(self._y[row], free, out=y)
             sy, yy = dot(self._s[row], y), dot(y, y)
-            if sy > self._least * math.sqrt(dot(self._s[row], self._s[row]) * yy):
-                rho[row] = 1.0 / sy
-                scale = sy / yy
+            if self._has_curvature(self._s[row], sy, yy):
+                rho[row], scale = 1.0 / sy, sy / yy
         return rho, scale
 
 

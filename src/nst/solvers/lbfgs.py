@@ -53,7 +53,9 @@ class LBFGS(Solver):
             self._variables.vector() for _ in range(5)
         )
         self._limits = self._variables.limits(net.learnable_params, self.bounds)
-        self._pairs = CurvaturePairs(correction_pairs(param), self._x, net.backend)
+        self._pairs = CurvaturePairs(
+            correction_pairs(param), self._x.size, self._x.dtype, net.backend
+        )
         self._start = Trial(0.0, math.inf, 0.0)
         self._known = False
         self._stalled = 0
@@ -76,9 +78,10 @@ class LBFGS(Solver):
 
     def _update(self, rate: float) -> StopReason | None:
         self._evaluate()
-        if not math.isfinite(self._backend.dot(self._g, self._g)):
+        squares = self._backend.dot(self._g, self._g)
+        if not math.isfinite(squares):
             raise Diverged("the gradient is no longer finite", iteration=self.iter)
-        while True:
+        while squares > 0:
             start, limit = self._choose_direction()
             if start is None:
                 return StopReason.CONVERGED
@@ -89,6 +92,7 @@ class LBFGS(Solver):
                 self._variables.write_values(self._x)
                 return StopReason.NO_PROGRESS
             self._pairs.clear()
+        return StopReason.CONVERGED
 
     def _record(self, loss: float, rate: float) -> IterationRecord:
         norm = math.sqrt(self._backend.dot(self._g, self._g))
@@ -133,7 +137,7 @@ class LBFGS(Solver):
         if self._pairs.scale > 0:
             return self._pairs.scale
         xp, dot = self._backend.xp, self._backend.dot
-        guess = abs(self._start.loss) / dot(self._g, self._g) or 1.0
+        guess = abs(self._start.loss) / dot(self._g, self._g) or 1e-3
         largest, steepest = float(xp.abs(self._x).max()), float(xp.abs(self._g).max())
         return min(guess, 0.1 * largest / steepest) if largest > 0 else guess
 
@@ -161,7 +165,10 @@ class LBFGS(Solver):
         """Moves to an accepted trial and learns from the pair; stops if the loss has stalled."""
         if self._last_step != trial.step:
             trial = self._try(trial.step)
-        self._pairs.push(self._x_new, self._x, self._g_new, self._g)
+        xp = self._backend.xp
+        s = xp.subtract(self._x_new, self._x, out=self._x)
+        y = xp.subtract(self._g_new, self._g, out=self._g)
+        self._pairs.push(s, y)
         self._stalled = self._stalled + 1 if trial.loss == self._start.loss else 0
         self._x, self._x_new = self._x_new, self._x
         self._g, self._g_new = self._g_new, self._g
@@ -195,30 +202,14 @@ class LBFGS(Solver):
     # ---- snapshots --------------------------------------------------------------------------------------
 
     def _memory(self) -> RuleMemory:
-        named = {"lbfgs/scalars": np.array([self._pairs.scale, self._stalled])}
-        for k, (s, y, rho) in enumerate(self._pairs.pairs()):
-            named[f"lbfgs/s/{k}"] = np.array(self._backend.to_host(s))
-            named[f"lbfgs/y/{k}"] = np.array(self._backend.to_host(y))
-            named[f"lbfgs/rho/{k}"] = np.array([rho])
-        return RuleMemory(named=named)
+        stalled = {"lbfgs/stalled": np.array([float(self._stalled)])}
+        return RuleMemory(named={**self._pairs.memory(), **stalled})
 
     def _take_memory(self, snapshot: Snapshot, path: str) -> None:
-        named = snapshot.state
-        if "lbfgs/scalars" not in named:
+        if "lbfgs/stalled" not in snapshot.state:
             raise SnapshotError("no memory of L-BFGS with line search in it", path=path)
-        scale, stalled = named["lbfgs/scalars"]
-        pairs = []
-        for k in range(sum(name.startswith("lbfgs/rho/") for name in named)):
-            s, y = named[f"lbfgs/s/{k}"], named[f"lbfgs/y/{k}"]
-            if s.shape != self._x.shape or y.shape != self._x.shape:
-                raise SnapshotError(
-                    f"L-BFGS pair {k} does not fit the net "
-                    f"(got shapes {s.shape} and {y.shape}, expected {self._x.shape})",
-                    path=path,
-                )
-            pairs.append((s, y, float(named[f"lbfgs/rho/{k}"][0])))
-        self._pairs.restore(pairs, float(scale))
-        self._stalled = int(stalled)
+        self._pairs.take(snapshot.state, path)
+        self._stalled = int(snapshot.state["lbfgs/stalled"][0])
 
 
 def correction_pairs(param: SolverParameter) -> int:

@@ -1,7 +1,7 @@
 """The active learnable parameters as one vector, as L-BFGS sees them.
 
-lr_mult weighs parameters against each other as a preconditioner does: the vector holds w / sqrt(lr_mult),
-so that steps in w are scaled by lr_mult. Parameters with lr_mult 0 are left out.
+lr_mult weighs parameters against each other as a preconditioner does: the vector holds w / sqrt(lr_mult)
+(scaled), so that steps in w are scaled by lr_mult. Parameters with lr_mult 0 are left out.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Variables:
             if scale != 1:
                 part /= scale
 
-    def read_gradient(self, out: Array) -> None:
-        """out = diffs, scaled."""
+    def read_gradient(self, out: Array, *, scaled: bool = True) -> None:
+        """out = diffs, scaled unless told otherwise."""
         for blob, scale, _, part in self._parts(out):
             part[...] = blob.diff.reshape(-1)
-            if scale != 1:
+            if scaled and scale != 1:
                 part *= scale
 
     def write_values(self, vector: Array) -> None:
@@ -61,6 +61,11 @@ class Variables:
             data[...] = part
             if scale != 1:
                 data *= scale
+
+    def subtract(self, vector: Array) -> None:
+        """Parameters -= lr_mult * vector, a vector that is not scaled."""
+        for blob, scale, _, part in self._parts(vector):
+            self.backend.axpy(-scale * scale, part.reshape(blob.shape), blob.data)
 
     def add_decay(self, weight_decay: float, values: Array, gradient: Array) -> float:
         """Adds the gradient of L2 weight decay; returns its value, 1/2 * decay * |w|^2."""
