@@ -102,8 +102,12 @@ def _write_layer(target: h5py.File, layer: LayerParameter, owners: set[str]) -> 
         owners |= {shared} - {""}
 
 
+def _is_index(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and int(name) < _MOST_BLOBS
+
+
 def _numbers(group: h5py.Group) -> list[str]:
-    return [name for name in group if name.isdecimal()]
+    return [name for name in group if _is_index(name)]
 
 
 @contextlib.contextmanager
@@ -136,10 +140,10 @@ def _layers(file: h5py.File, path: Path_) -> dict[str, list[h5py.Dataset | None]
         if isinstance(item, h5py.Group):
             if len(item) == 0:
                 layers.setdefault(name, {})
-        elif layer and index.isdecimal() and int(index) < _MOST_BLOBS:
+        elif isinstance(item, h5py.Dataset) and layer and _is_index(index):
             layers.setdefault(layer, {})[int(index)] = item
         else:
-            text = f"no weights in Caffe's layout: unexpected data set 'data/{name}'"
+            text = f"no weights in Caffe's layout: unexpected 'data/{name}'"
             raise WeightsError(text, path=os.fspath(path))
 
     data.visititems(visit)

@@ -29,6 +29,8 @@ from nst.proto import SolverState
 Path_ = str | os.PathLike[str]
 Array = NDArray[Any]
 
+_OURS = "nst"
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -56,7 +58,7 @@ def read_snapshot(path: Path_) -> Snapshot:
         raise SnapshotError(f"cannot be read ({error.strerror})", path=os.fspath(path)) from error
     try:
         return _from_hdf5(path) if data.startswith(HDF5) else _from_message(data)
-    except (DecodeError, WireError, *DAMAGED) as error:
+    except (DecodeError, WireError, AttributeError, IndexError, *DAMAGED) as error:
         kind = looks_like(data[:256])
         what = (
             f"it looks like {kind}" if kind and not data.startswith(HDF5) else f"damaged ({error})"
@@ -108,19 +110,25 @@ def _to_message(snapshot: Snapshot) -> SolverState:
 def _from_hdf5(path: Path_) -> Snapshot:
     with h5py.File(path, "r") as file:
         history = file["history"]
-        ours = file.get("nst", {})
-        state = ours.get("state", {})
-        attributes = ours.attrs if ours else {}
+        extra = file.get(_OURS)
         return Snapshot(
             iteration=int(np.ravel(file["iter"][()])[0]),
-            learned_net=_text(file["learned_net"][()]),
+            learned_net=file["learned_net"][()].decode("utf-8"),
             history=tuple(np.asarray(history[str(index)][()]) for index in range(len(history))),
             current_step=int(np.ravel(file["current_step"][()])[0]),
-            state={str(state[key].attrs["name"]): np.asarray(state[key][()]) for key in state},
-            options_hash=str(attributes.get("options_hash", "")),
-            rng_state=np.asarray(attributes.get("rng_state", np.empty(0, np.uint8))).tobytes(),
-            size_index=int(attributes.get("size_index", 0)),
+            state={} if extra is None else _read_state(extra["state"]),
+            options_hash=_bytes(extra, "options_hash").decode("utf-8"),
+            rng_state=_bytes(extra, "rng_state"),
+            size_index=0 if extra is None else int(extra.attrs["size_index"]),
         )
+
+
+def _read_state(group: h5py.Group) -> dict[str, Array]:
+    return {_bytes(item, "name").decode("utf-8"): np.asarray(item[()]) for item in group.values()}
+
+
+def _bytes(item: h5py.Group | h5py.Dataset | None, attribute: str) -> bytes:
+    return b"" if item is None else np.asarray(item.attrs[attribute], np.uint8).tobytes()
 
 
 def _to_hdf5(file: h5py.File, snapshot: Snapshot) -> None:
@@ -130,15 +138,20 @@ def _to_hdf5(file: h5py.File, snapshot: Snapshot) -> None:
     history = file.create_group("history")
     for index, array in enumerate(snapshot.history):
         history[str(index)] = array
-    ours = file.create_group("nst")
-    state = ours.create_group("state")
+    extra = file.create_group(_OURS)
+    _set_bytes(extra, "options_hash", snapshot.options_hash.encode("utf-8"))
+    _set_bytes(extra, "rng_state", snapshot.rng_state)
+    extra.attrs["size_index"] = snapshot.size_index
+    state = extra.create_group("state")
     for index, (name, array) in enumerate(snapshot.state.items()):
         # Names may hold anything, a slash too; keys of groups may not.
-        state[f"{index:06d}"] = array
-        state[f"{index:06d}"].attrs["name"] = name
-    ours.attrs["options_hash"] = snapshot.options_hash
-    ours.attrs["rng_state"] = np.frombuffer(snapshot.rng_state, np.uint8)
-    ours.attrs["size_index"] = snapshot.size_index
+        item = state.create_dataset(f"{index:06d}", data=array)
+        _set_bytes(item, "name", name.encode("utf-8"))
+
+
+def _set_bytes(item: h5py.Group | h5py.Dataset, attribute: str, data: bytes) -> None:
+    """Stores text as numbers: damage to HDF5's own heap of strings can make libhdf5 hang."""
+    item.attrs[attribute] = np.frombuffer(data, np.uint8)
 
 
 def _write_text(file: h5py.File, name: str, text: str) -> None:
@@ -150,11 +163,3 @@ def _write_text(file: h5py.File, name: str, text: str) -> None:
     space = h5py.h5s.create(h5py.h5s.SCALAR)
     dataset = h5py.h5d.create(file.id, name.encode(), kind, space)
     dataset.write(space, space, np.array(data, dtype=f"S{len(data)}"), kind)
-
-
-def _text(value: Any) -> str:
-    return (
-        value.decode("utf-8", errors="replace").rstrip("\0")
-        if isinstance(value, bytes)
-        else str(value)
-    )
