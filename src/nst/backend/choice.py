@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nst.backend.cpu import CpuBackend
+from nst.backend.cpu.library import load as load_cpu_engine
 from nst.backend.interface import Backend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.errors import BackendUnavailable, UsageError, did_you_mean
@@ -44,11 +46,20 @@ def get_backend(name: str = "auto", *, threads: int | None = None) -> Backend:
     return make(threads)
 
 
+def _probe_cpu() -> Availability:
+    try:
+        library = load_cpu_engine()
+    except BackendUnavailable as error:
+        return Availability("cpu", False, str(error))
+    return Availability("cpu", True, f"compiled engine, {library.nst_isa().decode()} kernels")
+
+
 def _probe_numpy() -> Availability:
     return Availability("numpy", True, "plain numpy, the reference")
 
 
 _BACKENDS: dict[str, tuple[Callable[[], Availability], Callable[[int | None], Backend]]] = {
+    "cpu": (_probe_cpu, CpuBackend),
     "numpy": (_probe_numpy, lambda threads: NumpyBackend()),
 }
 """Name -> (is it there?, make one); the order is the preference of `auto`."""
