@@ -6,7 +6,7 @@ solvers may read and write solver states but know nothing of caffemodels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
 from os import PathLike
 from typing import Any, Protocol
 
@@ -27,8 +27,14 @@ class TrainableNet(Protocol):
     rng: RandomSource
     blobs: dict[str, Blob]
     layers: list[Layer]
-    after_forward: list[Callable[[int], None]]
-    after_backward: list[Callable[[int], None]]
+
+    @property
+    def after_forward(self) -> MutableSequence[Callable[[int], None]]:
+        """Functions called with a layer's number when it has run forward."""
+        ...
+
+    @property
+    def after_backward(self) -> MutableSequence[Callable[[int], None]]: ...
 
     @property
     def learnable_params(self) -> Sequence[Blob]: ...

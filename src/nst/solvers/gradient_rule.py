@@ -48,10 +48,10 @@ class GradientRule(Solver):
                 f"{param.regularization_type} (got {param.regularization_type!r}, expected L1 or L2)"
             )
         self.history: list[list[Array]] = [
-            [blob.backend.zeros(blob.shape, blob.dtype) for blob in net.learnable_params]
+            [blob.backend.zeros(blob.shape, blob.dtype) for blob in self._active]
             for _ in range(self.moments)
         ]
-        """`history[k][i]`: moment k of learnable parameter i."""
+        """`history[k][i]`: moment k of the i-th parameter that is not frozen."""
         self._gradient_norm: float | None = None
 
     @abstractmethod
@@ -61,14 +61,18 @@ class GradientRule(Solver):
     def _update(self, rate: float) -> StopReason | None:
         net = self.net
         self._clip()
-        for index, blob in enumerate(net.learnable_params):
-            if net.params_lr[index] == 0:
-                continue
+        multipliers = [
+            (lr, decay)
+            for lr, decay in zip(net.params_lr, net.params_weight_decay, strict=True)
+            if lr != 0
+        ]
+        for blob, (lr, decay), *memory in zip(
+            self._active, multipliers, *self.history, strict=True
+        ):
             if self.param.iter_size > 1:
                 blob.diff[...] *= 1.0 / self.param.iter_size
-            self._regularise(blob, self.param.weight_decay * net.params_weight_decay[index])
-            memory = [moment[index] for moment in self.history]
-            self._step(blob.diff, memory, rate * net.params_lr[index])
+            self._regularise(blob, self.param.weight_decay * decay)
+            self._step(blob.diff, memory, rate * lr)
             net.backend.axpy(-1.0, blob.diff, blob.data)
         self._project()
         return None
@@ -104,11 +108,21 @@ class GradientRule(Solver):
         )
 
     def _memory(self) -> RuleMemory:
+        # Caffe's states have an array for every learnable parameter; frozen ones have never moved.
         to_host = self.net.backend.to_host
-        return RuleMemory([np.array(to_host(array)) for row in self.history for array in row])
+        arrays = []
+        for row in self.history:
+            moving = iter(row)
+            for blob, lr in zip(self.net.learnable_params, self.net.params_lr, strict=True):
+                still = np.zeros(blob.shape, blob.dtype)
+                arrays.append(np.array(to_host(next(moving))) if lr != 0 else still)
+        return RuleMemory(arrays)
 
     def _take_memory(self, snapshot: Snapshot, path: str) -> None:
+        params, rates = self.net.learnable_params, self.net.params_lr
+        check_history(snapshot, [blob.shape for blob in params] * self.moments, path)
+        stored = zip(snapshot.history, list(rates) * self.moments, strict=True)
+        sources = [array for array, lr in stored if lr != 0]
         targets = [array for row in self.history for array in row]
-        check_history(snapshot, [target.shape for target in targets], path)
-        for target, source in zip(targets, snapshot.history, strict=True):
+        for target, source in zip(targets, sources, strict=True):
             target[...] = self.net.backend.asarray(source.reshape(target.shape), target.dtype)

@@ -213,13 +213,10 @@ class LBFGS(Solver):
 
 
 def correction_pairs(param: SolverParameter) -> int:
-    """How many pairs to keep: lbfgs_corrections, or MyCaffe's spelling of it; no more than max_iter."""
-    name = "lbfgs_corrections"
-    if param.HasField("lbgfs_corrections") and not param.HasField(name):
-        name = "lbgfs_corrections"
-    wanted = int(getattr(param, name))
+    """How many pairs to keep: lbfgs_corrections, but no more than max_iter can fill."""
+    wanted = param.lbfgs_corrections
     if wanted < 1:
-        raise UsageError(f"{name}: got {wanted}, expected at least 1")
+        raise UsageError(f"lbfgs_corrections: got {wanted}, expected at least 1")
     return min(wanted, param.max_iter) if param.max_iter > 0 else wanted
 
 

@@ -80,7 +80,7 @@ class BestValues:
         if not loss < self.loss:
             return
         if not self._values:
-            self._values = [blob.data.copy() for blob in params]
+            self._values = [blob.backend.zeros(blob.shape, blob.dtype) for blob in params]
         for kept, blob in zip(self._values, params, strict=True):
             kept[...] = blob.data
         self.loss, self.iteration = loss, iteration

@@ -75,6 +75,9 @@ class Solver(ABC):
         """Fingerprint of the run, written into snapshots; a state with another one is refused."""
         self.size_index = 0
         """Where a run over several sizes stands, written into snapshots."""
+        self._active = [
+            blob for blob, lr in zip(net.learnable_params, net.params_lr, strict=True) if lr != 0
+        ]
         self._weights_files = weights_files
         self._policy = LearningRate(param) if self.uses_rate else None
         self._smoothed = SmoothedLoss(1)
@@ -249,7 +252,7 @@ class Solver(ABC):
         for callback in self.on_gradients_ready:
             callback()
         if self.best is not None:
-            self.best.offer(loss, self.iter, self.net.learnable_params)
+            self.best.offer(loss, self.iter, self._active)
         stop = self._update(rate)
         if stop is None:
             self.iter += 1
@@ -297,7 +300,7 @@ class Solver(ABC):
         where = self.net.find_non_finite() or "the sum of the losses"
         kept = ""
         if self.best is not None and self.best.iteration >= 0:
-            self.best.restore(self.net.learnable_params)
+            self.best.restore(self._active)
             kept = f" The net holds the best values, of iteration {self.best.iteration}."
         raise Diverged(
             f"the loss is no longer finite (got {loss!r}), first in {where}. "
