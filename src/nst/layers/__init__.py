@@ -4,40 +4,116 @@ from __future__ import annotations
 
 from nst.core import Layer
 from nst.errors import NetError, did_you_mean
+from nst.layers.abs_val import AbsVal
+from nst.layers.accuracy import Accuracy
+from nst.layers.arg_max import ArgMax
+from nst.layers.batch_norm import BatchNorm
+from nst.layers.batch_reindex import BatchReindex
+from nst.layers.bias import Bias
+from nst.layers.bnll import BNLL
+from nst.layers.clip import Clip
 from nst.layers.concat import Concat
+from nst.layers.contrastive_loss import ContrastiveLoss
 from nst.layers.convolution import Convolution
+from nst.layers.crop import Crop
+from nst.layers.deconvolution import Deconvolution
 from nst.layers.dropout import Dropout
+from nst.layers.eltwise import Eltwise
+from nst.layers.elu import ELU
+from nst.layers.embed import Embed
 from nst.layers.euclidean_loss import EuclideanLoss
 from nst.layers.event import Event
+from nst.layers.exp import Exp
+from nst.layers.filter import Filter
+from nst.layers.flatten import Flatten
 from nst.layers.gram import Gram
+from nst.layers.hinge_loss import HingeLoss
+from nst.layers.im2col import Im2col
+from nst.layers.infogain_loss import InfogainLoss
 from nst.layers.inner_product import InnerProduct
 from nst.layers.input import Input
+from nst.layers.log import Log
 from nst.layers.lrn import LRN
+from nst.layers.multinomial_logistic_loss import MultinomialLogisticLoss
+from nst.layers.mvn import MVN
 from nst.layers.parameter import Parameter
 from nst.layers.pooling import Pooling
+from nst.layers.power import Power
+from nst.layers.prelu import PReLU
+from nst.layers.reduction import Reduction
 from nst.layers.relu import ReLU
+from nst.layers.reshape import Reshape
 from nst.layers.scalar import Scalar
+from nst.layers.scale import Scale
+from nst.layers.sigmoid import Sigmoid
+from nst.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
+from nst.layers.silence import Silence
+from nst.layers.slice import Slice
 from nst.layers.softmax import Softmax
+from nst.layers.softmax_with_loss import SoftmaxWithLoss
 from nst.layers.split import Split
+from nst.layers.spp import SPP
+from nst.layers.swish import Swish
+from nst.layers.tanh import TanH
+from nst.layers.threshold import Threshold
+from nst.layers.tile import Tile
 from nst.layers.tv_loss import TVLoss
 
 LAYERS: tuple[type[Layer], ...] = (
+    AbsVal,
+    Accuracy,
+    ArgMax,
+    BNLL,
+    BatchNorm,
+    BatchReindex,
+    Bias,
+    Clip,
     Concat,
+    ContrastiveLoss,
     Convolution,
+    Crop,
+    Deconvolution,
     Dropout,
+    ELU,
+    Eltwise,
+    Embed,
     EuclideanLoss,
     Event,
+    Exp,
+    Filter,
+    Flatten,
     Gram,
+    HingeLoss,
+    Im2col,
+    InfogainLoss,
     InnerProduct,
     Input,
     LRN,
+    Log,
+    MVN,
+    MultinomialLogisticLoss,
+    PReLU,
     Parameter,
     Pooling,
+    Power,
     ReLU,
+    Reduction,
+    Reshape,
+    SPP,
     Scalar,
+    Scale,
+    Sigmoid,
+    SigmoidCrossEntropyLoss,
+    Silence,
+    Slice,
     Softmax,
+    SoftmaxWithLoss,
     Split,
+    Swish,
     TVLoss,
+    TanH,
+    Threshold,
+    Tile,
 )
 """Every layer type there is."""
 

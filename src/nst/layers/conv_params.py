@@ -8,7 +8,12 @@ from nst.proto import ConvolutionParameter
 
 
 def read_geometry(param: ConvolutionParameter, axes: int, layer: str) -> ConvGeometry:
-    """Window of `axes` spatial axes; raises NetError in Caffe's words for a contradictory one."""
+    """Window of `axes` spatial axes; raises NetError in Caffe's words for a contradictory one.
+
+    Without spatial axes it is a 1-wide window over one axis of extent 1: a plain product of channels.
+    """
+    if axes == 0:
+        return ConvGeometry((1,), (1,), (0,), (1,), param.group)
     kernel = _per_axis(param, "kernel", axes, layer, default=None)
     stride = _per_axis(param, "stride", axes, layer, default=1)
     pad = _per_axis(param, "pad", axes, layer, default=0)
@@ -48,7 +53,7 @@ def _repeated(
         return (default,) * axes
     if len(values) == 1:
         return (values[0],) * axes
-    if len(values) != axes or not values:
+    if len(values) != axes:
         raise NetError(
             f"{field} must be specified once, or once per spatial dimension "
             f"({field} specified {len(values)} times; {axes} spatial dims).",
