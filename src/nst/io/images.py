@@ -200,9 +200,9 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         warnings.simplefilter("ignore")  # remarks on odd metadata, in a file whose pixels are fine
         image.load()
         try:
-            return ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
         except (
             Exception
         ) as error:  # damaged EXIF raises anything, and is no reason to refuse the pixels
             notes.append(f"EXIF is damaged, the picture is not turned ({error})")
-            return image
+    return image
