@@ -87,8 +87,10 @@ def test_a_picture_is_turned_once_as_its_exif_says(
 
 def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(CORNERS).save(path, exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
-    assert np.array_equal(read_picture(path).rgb, CORNERS)
+    Image.fromarray(CORNERS).save(path, exif=b"Exif\0\0garbage!")
+    picture = read_picture(path)
+    assert np.array_equal(picture.rgb, CORNERS)
+    assert "EXIF is damaged" in picture.notes[0]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
