@@ -183,6 +183,18 @@ def test_batch_norm_with_two_params_is_left_alone() -> None:
     assert [spec.lr_mult for spec in net.layer[0].param] == [2.0, 1.0]
 
 
+def test_settings_that_only_mycaffe_has_are_dropped(warnings_of: pytest.LogCaptureFixture) -> None:
+    text = 'layer { name: "c" freeze_learning: false convolution_param { %s num_output: 2 } }'
+    plain = parse_net('layer { name: "c" convolution_param { num_output: 2 } }')
+    assert parse_net(text % "cudnn_workspace_limit: 1048576") == plain
+    assert "settings that only MyCaffe has" in warnings_of.messages[0]
+
+
+def test_frozen_layers_of_mycaffe_are_refused() -> None:
+    with pytest.raises(PrototxtError, match="layer 'c': 'freeze_learning: true' is MyCaffe's"):
+        parse_net('layer { name: "c" freeze_learning: true }')
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [

@@ -36,6 +36,7 @@ _DATA_PARAMS = {
     V1LayerParameter.WINDOW_DATA: "window_data_param",
 }
 _TRANSFORMS = ("scale", "mean_file", "crop_size", "mirror")
+_MYCAFFE_SETTINGS = ("cudnn_workspace_limit", "cudnn_workspace_allow_on_groups")
 _SOLVER_WORDS: dict[int, str] = {
     number: canonical_type(word, SOLVER_TYPES)
     for word, number in SolverParameter.SolverType.items()
@@ -54,6 +55,7 @@ def upgrade_net(net: NetParameter, path: str = "<net>") -> NetParameter:
         ("'layers' instead of 'layer' (V1)", _is_v1, _upgrade_v1),
         ("input fields instead of an Input layer", _has_inputs, _upgrade_inputs),
         ("", _has_other_spellings, _upgrade_spellings),
+        ("settings that only MyCaffe has", _has_mycaffe_settings, _drop_mycaffe_settings),
         ("learning rates for BatchNorm statistics", _has_batch_norm_rates, _upgrade_batch_norm),
     )
     if net.layer and net.layers:
@@ -209,6 +211,26 @@ def _upgrade_spellings(net: NetParameter, path: str) -> NetParameter:
     for layer in net.layer:
         if layer.HasField("type"):
             layer.type = canonical_type(layer.type, LAYER_TYPES)
+    return net
+
+
+def _has_mycaffe_settings(net: NetParameter) -> bool:
+    return any(
+        layer.HasField("freeze_learning")
+        or any(layer.convolution_param.HasField(name) for name in _MYCAFFE_SETTINGS)
+        for layer in net.layer
+    )
+
+
+def _drop_mycaffe_settings(net: NetParameter, path: str) -> NetParameter:
+    for layer in net.layer:
+        if layer.freeze_learning:
+            text = "'freeze_learning: true' is MyCaffe's. Use 'lr_mult: 0' and 'propagate_down: false'."
+            raise PrototxtError(f"layer '{layer.name}': {text}", path=path)
+        layer.ClearField("freeze_learning")
+        if layer.HasField("convolution_param"):
+            for name in _MYCAFFE_SETTINGS:
+                layer.convolution_param.ClearField(name)
     return net
 
 
