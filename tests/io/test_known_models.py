@@ -149,6 +149,14 @@ def test_missing_weights_of_a_known_model_give_the_command(models: Path, tmp_pat
         find_weights("tiny", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-this-name/w.caffemodel", "a\0b", ""])
+def test_a_name_that_no_file_can_have_is_a_plain_error(
+    models: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(WeightsError, match="no such file of weights"):
+        find_weights(name, tmp_path)
+
+
 def test_an_unknown_name_lists_the_known(models: Path, tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match=r"tinny: no such file.*known: tiny.*Did you mean 'tiny'"

@@ -178,6 +178,11 @@ def test_checking_refuses_a_path_below_a_file(tmp_path: Path) -> None:
         check_writable(tmp_path / "file" / "a.png")
 
 
+def test_checking_refuses_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be written here"):
+        check_writable(tmp_path / ("x" * 5000) / "a.png")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, where nobody may write")
 def test_checking_refuses_a_folder_where_nobody_may_write() -> None:
     with pytest.raises(ImageError, match="cannot be written here"):

@@ -94,7 +94,7 @@ def _convert(args: argparse.Namespace) -> None:
         raise UsageError(
             f"{target}: unknown format (got suffix {target.suffix!r}, expected {expected})"
         )
-    if target.exists() and source.exists() and target.samefile(source):
+    if source.resolve() == target.resolve():
         raise UsageError(f"{target}: would overwrite what it is made from")
     weights.convert(source, target)
     print(f"wrote {target} ({_mb(target.stat().st_size)} MB)")

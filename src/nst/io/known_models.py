@@ -94,7 +94,7 @@ def find_model(name: str) -> KnownModel:
 def cache_folder() -> Path:
     """Where fetched weights are kept: `NST_CACHE`, else the user's cache folder of the platform."""
     chosen = os.environ.get("NST_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("nst", False)
+    return _at_home(chosen) if chosen else platformdirs.user_cache_path("nst", False)
 
 
 def cached_file(model: KnownModel, cache: Path | None = None) -> Path:
@@ -111,7 +111,7 @@ def find_weights(name_or_path: str, beside: Path) -> Path:
     them.
     """
     folder = beside if beside.is_dir() else beside.parent
-    wanted = Path(name_or_path).expanduser()
+    wanted = _at_home(name_or_path)
     if found := _first_file(folder / wanted, wanted):
         return found
     models = known_models()
@@ -131,7 +131,19 @@ def find_weights(name_or_path: str, beside: Path) -> Path:
 
 
 def _first_file(*candidates: Path) -> Path | None:
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_file(path)), None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the system, or a folder that may not be entered
+        return False
+
+
+def _at_home(path: str) -> Path:
+    # Path.expanduser raises for a user who is not there; this leaves the name as it is.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def _model_of(models: Path, name: str, entry: Mapping[str, Any]) -> KnownModel:

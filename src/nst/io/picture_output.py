@@ -66,10 +66,10 @@ def check_writable(path: str | Path) -> None:
     """
     path = Path(path)
     _encoder_for(path)
-    if path.is_dir():
-        raise ImageError("is a folder, not a picture file", path=str(path))
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
+        if path.is_dir():
+            raise ImageError("is a folder, not a picture file", path=str(path))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
         # Only writing tells: read-only mounts and access lists do not show in the mode bits.
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".nst-"):
             pass
