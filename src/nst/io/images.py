@@ -82,8 +82,8 @@ class Picture:
 def read_picture(path: str | Path, *, background: tuple[float, float, float] = WHITE) -> Picture:
     """Reads any picture file; `background` (r, g, b), 0 to 255, shows through what is transparent.
 
-    Raises ImageError if the file is missing, is no picture, is damaged, or is too large to be
-    honest (more pixels than Pillow's limit against decompression bombs, about 179 million).
+    Raises ImageError if the file is missing, is no picture, is damaged, or has more pixels than
+    Pillow's limit against decompression bombs (about 179 million).
     """
     path = Path(path)
     with _one_line_errors(path), _open(path) as file:
