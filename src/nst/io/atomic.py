@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import IO
 
 from nst.errors import FileError
+from nst.io.files import FilePath
 
 Content = bytes | Callable[[IO[bytes]], object]
 
 
-def write_atomically(path: str | os.PathLike[str], content: Content) -> None:
+def write_atomically(path: FilePath, content: Content) -> None:
     """Writes bytes, or what a function writes to the open binary file it is given, to `path`.
 
     The data goes to a temporary file in the same folder, is synced to disk, and then takes the

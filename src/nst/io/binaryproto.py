@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -12,22 +11,18 @@ from numpy.typing import NDArray
 from nst.errors import FileError
 from nst.io.atomic import write_atomically
 from nst.io.blob_proto import array_to_blob, blob_to_array
+from nst.io.files import FilePath, read_bytes
 from nst.io.signature import looks_like
 from nst.io.wire import WireError
 from nst.proto import BlobProto
 
-Path_ = str | os.PathLike[str]
 
-
-def read_binaryproto(path: Path_) -> NDArray[Any]:
+def read_binaryproto(path: FilePath) -> NDArray[Any]:
     """Returns the array in a BlobProto file; a mean picture is (1, channels, height, width).
 
     Errors: FileError when there is no such file or it holds something else.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot be read ({error.strerror})", path=os.fspath(path)) from error
+    data = read_bytes(path)
     try:
         blob = blob_to_array(BlobProto.FromString(data))
     except (DecodeError, WireError) as error:
@@ -38,6 +33,6 @@ def read_binaryproto(path: Path_) -> NDArray[Any]:
     return blob.array
 
 
-def write_binaryproto(path: Path_, array: NDArray[Any]) -> None:
+def write_binaryproto(path: FilePath, array: NDArray[Any]) -> None:
     """Writes the array as a BlobProto file. Errors: FileError."""
     write_atomically(path, array_to_blob(array).SerializeToString())

@@ -18,12 +18,12 @@ from typing import IO
 from nst.errors import WeightsError
 from nst.io.atomic import write_atomically
 from nst.io.blob_proto import BlobRecord, StoredBlob, load_blob, scan_blob
+from nst.io.files import FilePath, cannot_read
 from nst.io.signature import looks_like
 from nst.io.type_names import LAYER_TYPES, canonical_type
 from nst.io.wire import LENGTH, VARINT, Bytes, Truncated, WireError, fields, length_prefix
 from nst.proto import LayerParameter, NetParameter, V0LayerParameter, V1LayerParameter
 
-Path_ = str | os.PathLike[str]
 Weights = dict[str, list[StoredBlob | None]]
 """Layer name -> its blobs in order; None is a shared blob that is stored with its owner (HDF5 only)."""
 
@@ -52,7 +52,7 @@ class _Layer:
     blobs: list[BlobRecord] = field(default_factory=list)
 
 
-def read_caffemodel(path: Path_, wanted: Collection[str] | None = None) -> Weights:
+def read_caffemodel(path: FilePath, wanted: Collection[str] | None = None) -> Weights:
     """Returns the blobs of the wanted layers (all, if None), by layer name, in order.
 
     Layers without blobs come with an empty list. A name that the file has twice gives its last
@@ -67,7 +67,7 @@ def read_caffemodel(path: Path_, wanted: Collection[str] | None = None) -> Weigh
     return weights
 
 
-def describe_caffemodel(path: Path_) -> list[LayerRow]:
+def describe_caffemodel(path: FilePath) -> list[LayerRow]:
     """Returns one row per layer, in file order. Errors: as read_caffemodel."""
     with _mapped(path) as data, _told(path, data):
         return [
@@ -81,7 +81,7 @@ def describe_caffemodel(path: Path_) -> list[LayerRow]:
         ]
 
 
-def write_caffemodel(path: Path_, net: NetParameter) -> None:
+def write_caffemodel(path: FilePath, net: NetParameter) -> None:
     """Writes the net with the blobs in its layers, layer by layer, as Caffe's Net::ToProto would.
 
     Errors: FileError when the file cannot be written, WeightsError when a layer is over 2 GB.
@@ -110,21 +110,20 @@ def encode(net: NetParameter) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def _mapped(path: Path_) -> Iterator[mmap.mmap]:
+def _mapped(path: FilePath) -> Iterator[mmap.mmap]:
     try:
         with Path(path).open("rb") as file:
             if file.seek(0, os.SEEK_END) == 0:
                 raise WeightsError("no caffemodel: the file is empty", path=os.fspath(path))
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        text = f"cannot be read ({error.strerror})"
-        raise WeightsError(text, path=os.fspath(path)) from error
+        raise cannot_read(path, error, WeightsError) from error
     with mapped:
         yield mapped
 
 
 @contextlib.contextmanager
-def _told(path: Path_, data: mmap.mmap) -> Iterator[None]:
+def _told(path: FilePath, data: mmap.mmap) -> Iterator[None]:
     """Turns a WireError into a WeightsError that says what the file looks like."""
     try:
         yield
@@ -202,7 +201,7 @@ def _text(data: Bytes, start: int, end: int) -> str:
     return data[start:end].decode("utf-8", errors="replace")
 
 
-def _load(data: Bytes, blob: BlobRecord, layer: str, path: Path_) -> StoredBlob:
+def _load(data: Bytes, blob: BlobRecord, layer: str, path: FilePath) -> StoredBlob:
     try:
         return load_blob(data, blob)
     except WireError as error:

@@ -21,27 +21,25 @@ from nst.errors import WeightsError
 from nst.io.atomic import write_atomically
 from nst.io.blob_proto import StoredBlob, blob_to_array, blob_to_diff
 from nst.io.caffemodel import LayerRow, Weights
+from nst.io.files import FilePath, cannot_read
 from nst.io.signature import HDF5, looks_like
 from nst.proto import LayerParameter, NetParameter
-
-Path_ = str | os.PathLike[str]
 
 # What h5py raises, depending on where in a damaged file it stumbles.
 DAMAGED = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 _MOST_BLOBS = 1000
 
 
-def is_hdf5(path: Path_) -> bool:
+def is_hdf5(path: FilePath) -> bool:
     """Says whether the file has HDF5's signature. Errors: WeightsError when it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             return file.read(len(HDF5)) == HDF5
     except OSError as error:
-        text = f"cannot be read ({error.strerror})"
-        raise WeightsError(text, path=os.fspath(path)) from error
+        raise cannot_read(path, error, WeightsError) from error
 
 
-def read_hdf5(path: Path_, wanted: Collection[str] | None = None) -> Weights:
+def read_hdf5(path: FilePath, wanted: Collection[str] | None = None) -> Weights:
     """Returns the blobs of the wanted layers (all, if None), by layer name.
 
     Any numeric type reads, float64 stays so and the rest becomes float32. None stands for a blob
@@ -55,7 +53,7 @@ def read_hdf5(path: Path_, wanted: Collection[str] | None = None) -> Weights:
     return weights
 
 
-def describe_hdf5(path: Path_) -> list[LayerRow]:
+def describe_hdf5(path: FilePath) -> list[LayerRow]:
     """Returns one row per layer, by name; the file does not know types. Errors: as read_hdf5."""
     with _opened(path) as file:
         return [
@@ -69,7 +67,7 @@ def describe_hdf5(path: Path_) -> list[LayerRow]:
         ]
 
 
-def write_hdf5(path: Path_, net: NetParameter) -> None:
+def write_hdf5(path: FilePath, net: NetParameter) -> None:
     """Writes the blobs in the net's layers, gradients too where they have them.
 
     Errors: FileError when the file cannot be written, WeightsError when a layer name cannot be
@@ -111,7 +109,7 @@ def _numbers(group: h5py.Group) -> list[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path_) -> Iterator[h5py.File]:
+def _opened(path: FilePath) -> Iterator[h5py.File]:
     try:
         with Path(path).open("rb") as raw:
             head = raw.read(256)
@@ -126,7 +124,7 @@ def _opened(path: Path_) -> Iterator[h5py.File]:
         raise WeightsError(f"cannot be read ({error})", path=os.fspath(path)) from error
 
 
-def _layers(file: h5py.File, path: Path_) -> dict[str, list[h5py.Dataset | None]]:
+def _layers(file: h5py.File, path: FilePath) -> dict[str, list[h5py.Dataset | None]]:
     """Returns the data sets of every layer, by index, with None for gaps."""
     data = file.get("data")
     if not isinstance(data, h5py.Group):
@@ -153,7 +151,7 @@ def _layers(file: h5py.File, path: Path_) -> dict[str, list[h5py.Dataset | None]
     }
 
 
-def _load(item: h5py.Dataset | None, layer: str, path: Path_) -> StoredBlob | None:
+def _load(item: h5py.Dataset | None, layer: str, path: FilePath) -> StoredBlob | None:
     if item is None:
         return None
     where = {"path": os.fspath(path), "layer": layer}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-from pathlib import Path
 from typing import NamedTuple, NoReturn, TypeVar, cast
 
 from google.protobuf import text_format
@@ -20,7 +19,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.message import Message
 
-from nst.errors import FileError, PrototxtError, did_you_mean
+from nst.errors import PrototxtError, did_you_mean
+from nst.io.files import FilePath, read_bytes
 from nst.io.prototxt_values import Token, ValueRefused, value_of
 from nst.io.upgrade import upgrade_net, upgrade_solver
 from nst.proto import (
@@ -31,7 +31,6 @@ from nst.proto import (
     V1LayerParameter,
 )
 
-Path_ = str | os.PathLike[str]
 M = TypeVar("M", bound=Message)
 
 _TOKEN = re.compile(
@@ -65,12 +64,12 @@ def parse_solver(text: str, path: str = "<text>") -> SolverParameter:
     return upgrade_solver(parse_message(text, SolverParameter, path), path)
 
 
-def read_net(path: Path_) -> NetParameter:
+def read_net(path: FilePath) -> NetParameter:
     """Returns the net in a prototxt file, in the current form. Errors: FileError, PrototxtError."""
     return parse_net(_read(path), os.fspath(path))
 
 
-def read_solver(path: Path_) -> SolverParameter:
+def read_solver(path: FilePath) -> SolverParameter:
     """Returns the settings in a solver file, in the current form. Errors: FileError, PrototxtError."""
     return parse_solver(_read(path), os.fspath(path))
 
@@ -90,11 +89,8 @@ def parse_message(text: str, kind: type[M], path: str = "<text>") -> M:
     return message
 
 
-def _read(path: Path_) -> str:
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot be read ({error.strerror})", path=os.fspath(path)) from error
+def _read(path: FilePath) -> str:
+    data = read_bytes(path)
     # Comments may be in any encoding; strings that are not UTF-8 are refused where they stand.
     return data.decode("utf-8-sig", errors="surrogateescape")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Any
 
 import h5py
@@ -21,12 +20,12 @@ from numpy.typing import NDArray
 from nst.errors import SnapshotError
 from nst.io.atomic import write_atomically
 from nst.io.blob_proto import array_to_blob, blob_to_array
+from nst.io.files import FilePath, read_bytes
 from nst.io.hdf5 import DAMAGED
 from nst.io.signature import HDF5, looks_like
 from nst.io.wire import WireError
 from nst.proto import SolverState
 
-Path_ = str | os.PathLike[str]
 Array = NDArray[Any]
 
 _OURS = "nst"
@@ -50,12 +49,9 @@ class Snapshot:
     size_index: int = 0
 
 
-def read_snapshot(path: Path_) -> Snapshot:
+def read_snapshot(path: FilePath) -> Snapshot:
     """Returns the solver state in a file, HDF5 or binary by its signature. Errors: SnapshotError."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise SnapshotError(f"cannot be read ({error.strerror})", path=os.fspath(path)) from error
+    data = read_bytes(path, SnapshotError)
     try:
         return _from_hdf5(path) if data.startswith(HDF5) else _from_message(data)
     except (DecodeError, WireError, AttributeError, IndexError, *DAMAGED) as error:
@@ -66,7 +62,7 @@ def read_snapshot(path: Path_) -> Snapshot:
         raise SnapshotError(f"no solver state: {what}", path=os.fspath(path)) from error
 
 
-def write_snapshot(path: Path_, snapshot: Snapshot) -> None:
+def write_snapshot(path: FilePath, snapshot: Snapshot) -> None:
     """Writes the solver state, as HDF5 if the name ends in .h5, else as binary. Errors: FileError."""
 
     def write(file: IO[bytes]) -> None:
@@ -107,7 +103,7 @@ def _to_message(snapshot: Snapshot) -> SolverState:
     return message
 
 
-def _from_hdf5(path: Path_) -> Snapshot:
+def _from_hdf5(path: FilePath) -> Snapshot:
     with h5py.File(path, "r") as file:
         history = file["history"]
         extra = file.get(_OURS)

@@ -14,13 +14,12 @@ from nst.io.caffemodel import (
     read_caffemodel,
     write_caffemodel,
 )
+from nst.io.files import FilePath
 from nst.io.hdf5 import describe_hdf5, is_hdf5, read_hdf5, write_hdf5
 from nst.proto import NetParameter
 
-Path_ = str | os.PathLike[str]
 
-
-def read_weights(path: Path_, wanted: Collection[str] | None = None) -> Weights:
+def read_weights(path: FilePath, wanted: Collection[str] | None = None) -> Weights:
     """Returns the blobs of the wanted layers (all, if None), by layer name.
 
     HDF5 or binary is told by the file's signature, as in Caffe Net::CopyTrainedLayersFrom.
@@ -29,12 +28,12 @@ def read_weights(path: Path_, wanted: Collection[str] | None = None) -> Weights:
     return (read_hdf5 if is_hdf5(path) else read_caffemodel)(path, wanted)
 
 
-def describe(path: Path_) -> list[LayerRow]:
+def describe(path: FilePath) -> list[LayerRow]:
     """Returns one row per layer: name, type, shapes, bytes of values. Errors: WeightsError."""
     return (describe_hdf5 if is_hdf5(path) else describe_caffemodel)(path)
 
 
-def write_weights(path: Path_, net: NetParameter) -> None:
+def write_weights(path: FilePath, net: NetParameter) -> None:
     """Writes the net's layers with their blobs, as HDF5 if the name ends in .h5, else as binary.
 
     Errors: FileError, WeightsError.
@@ -42,7 +41,7 @@ def write_weights(path: Path_, net: NetParameter) -> None:
     (write_hdf5 if os.fspath(path).endswith(".h5") else write_caffemodel)(path, net)
 
 
-def convert(source: Path_, target: Path_) -> None:
+def convert(source: FilePath, target: FilePath) -> None:
     """Writes the weights of one file in the format that the other's name says.
 
     Layer types are kept where both formats know them. Errors: FileError, WeightsError.
