@@ -333,6 +333,23 @@ def test_integers_survive_printing_and_reading(number: int) -> None:
     assert parse_message(format_message(state), NetState) == state
 
 
+@pytest.mark.parametrize("name", ["v1_vgg_small", "v0_convnet", "v1_shared_params"])
+@pytest.mark.parametrize(
+    "style",
+    [
+        {"as_one_line": True},
+        {"use_short_repeated_primitives": True, "as_one_line": True},
+        {"pointy_brackets": True},
+        {"use_index_order": True, "as_utf8": True},
+        {"force_colon": True},
+    ],
+)
+def test_every_way_in_which_protobuf_prints_reads_back(name: str, style: dict[str, bool]) -> None:
+    text = (LEGACY / f"{name}.in.prototxt").read_text(encoding="utf-8")
+    net = text_format.Parse(text, NetParameter())
+    assert parse_message(text_format.MessageToString(net, **style), NetParameter) == net
+
+
 def test_our_reading_agrees_with_protobufs_own_on_the_founders_texts(shared: Path) -> None:
     paths = [*shared.glob("oracle/layers/*.prototxt"), *shared.glob("models/*/*.prototxt")]
     for path in paths:
