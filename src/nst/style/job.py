@@ -84,9 +84,9 @@ def load_job(
     """
     param = settings.style_transfer_param
     files: dict[str, FileRecord] = {}
-    net = net or _load_net(settings, files)
+    net = net or load_net(settings, files)
     model = _known_model(settings, net)
-    objective = _objective(param, net)
+    objective = read_objective(param, net)
     content_picture = _content(param, content, files)
     style_sources = _styles(param, styles, net, files)
     if objective.style and not style_sources:
@@ -143,7 +143,7 @@ def anchored(settings: SolverParameter, folder: Path) -> SolverParameter:
 # ---- one thing each ---------------------------------------------------------------------------
 
 
-def _load_net(settings: SolverParameter, files: dict[str, FileRecord]) -> NetParameter:
+def load_net(settings: SolverParameter, files: dict[str, FileRecord]) -> NetParameter:
     if settings.HasField("net_param"):
         return settings.net_param
     path = Path(settings.net) if settings.net else _net_of_known_weights(settings)
@@ -201,7 +201,7 @@ def _transform(param: StyleTransferParameter, model: KnownModel | None) -> Pictu
     )
 
 
-def _objective(param: StyleTransferParameter, net: NetParameter) -> Objective:
+def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objective:
     style_layers = _mean_style_weights(param, net)
     return Objective(
         content=tuple(_taps(param.content.layer, net)) if param.content_weight else (),

@@ -32,7 +32,7 @@ def merged(under: M, over: M) -> M:
     result.CopyFrom(under)
     for field, value in over.ListFields():
         current = getattr(result, field.name)
-        if field.is_repeated:
+        if hasattr(value, "extend"):
             result.ClearField(field.name)
             getattr(result, field.name).extend(value)
         elif field.type == field.TYPE_MESSAGE:
@@ -74,7 +74,7 @@ def _copy_field(source: Message, target: Message, name: str) -> None:
     for field, value in source.ListFields():
         if field.name != name:
             continue
-        if field.is_repeated:
+        if hasattr(value, "extend"):
             getattr(target, name).extend(value)
         elif field.type == field.TYPE_MESSAGE:
             getattr(target, name).CopyFrom(value)

@@ -1,0 +1,119 @@
+"""From flags to the settings of a run: which solver file is the base, what overrides what, where it goes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from pathlib import Path
+
+from nst.cli.style_flags import apply_to_styles, to_message
+from nst.errors import UsageError, did_you_mean
+from nst.io.known_models import known_models, locate_models
+from nst.io.prototxt import read_solver
+from nst.proto import SolverParameter
+from nst.style.job import anchored
+from nst.style.settings import with_preset
+
+DEFAULT_MODEL = "quickstart"
+"""Whose solver file is the base when neither a file nor a model is named."""
+
+DEFAULT_PRESET = "gatys"
+"""What fills in the objective when the net is the user's own and nothing else says it."""
+
+
+def read_settings(args: argparse.Namespace) -> SolverParameter:
+    """Flags over solver file over preset, every path relative to the working folder.
+
+    Raises NstError. The output is set: as named, else a free name made of those of the pictures.
+    """
+    base, is_users = _base(args)
+    flags = anchored(to_message(args), Path())
+    settings = with_preset(base, flags)
+    apply_to_styles(settings, args)
+    style = settings.style_transfer_param
+    if args.size is not None and not args.sizes:
+        # Planned sizes would win over the one that was asked for.
+        style.ClearField("sizes")
+        del style.iterations[:-1]
+    named = bool(args.output) or (is_users and bool(style.output))
+    style.output = str(_output(settings, named=named, overwrite=args.overwrite))
+    _refuse_to_eat_inputs(settings)
+    return settings
+
+
+def _base(args: argparse.Namespace) -> tuple[SolverParameter, bool]:
+    """The solver file under the flags, and whether it is the user's own."""
+    if args.solver is not None:
+        if args.model is not None:
+            raise UsageError(
+                f"--model: not with a solver file, which names its own net (got {args.model!r} "
+                f"and {args.solver})"
+            )
+        path = Path(args.solver)
+        return anchored(read_solver(path), path.parent), True
+    name = args.model or _model_of_weights(args.weights or [])
+    if name is None and (args.net or args.weights):
+        preset = SolverParameter()
+        preset.style_transfer_param.preset = DEFAULT_PRESET
+        return preset, False
+    path = _solver_of_model(name or DEFAULT_MODEL)
+    settings = anchored(read_solver(path), path.parent)
+    settings.style_transfer_param.ClearField("output")
+    return settings, False
+
+
+def _model_of_weights(weights: list[str]) -> str | None:
+    """The known model that `--weights NAME` asks for, if it has a solver file."""
+    known = known_models()
+    return next((name for name in weights if name in known and _has_solver(name)), None)
+
+
+def _has_solver(name: str) -> bool:
+    return (locate_models() / name / "solver.prototxt").is_file()
+
+
+def _solver_of_model(name: str) -> Path:
+    models = [model for model in known_models() if _has_solver(model)]
+    if name not in models:
+        raise UsageError(
+            f"--model: no such model with a solver file (got {name!r}, known: "
+            f"{', '.join(models) or 'none'}).{did_you_mean(name, models)}"
+        )
+    return locate_models() / name / "solver.prototxt"
+
+
+# ---- where the picture goes ------------------------------------------------------------------------------
+
+
+def _output(settings: SolverParameter, *, named: bool, overwrite: bool | None) -> Path:
+    """A named picture is replaced unless --no-overwrite; a name made here never takes an existing one."""
+    style = settings.style_transfer_param
+    if named:
+        path = Path(style.output)
+        if overwrite is False and path.exists():
+            raise UsageError(f"{path}: exists already (--no-overwrite). Name another --output")
+        return path
+    path = Path(f"{_stem(settings)}.png")
+    if overwrite:
+        return path
+    number = 2
+    while path.exists():
+        path = Path(f"{_stem(settings)}_{number}.png")
+        number += 1
+    return path
+
+
+def _stem(settings: SolverParameter) -> str:
+    style = settings.style_transfer_param
+    pictures = [style.content.image, *(term.image for term in style.style)]
+    return "_".join(Path(picture).stem for picture in pictures if picture) or "picture"
+
+
+def _refuse_to_eat_inputs(settings: SolverParameter) -> None:
+    style = settings.style_transfer_param
+    output = Path(style.output)
+    inputs = [style.content.image, style.init.image, *(term.image for term in style.style)]
+    for picture in filter(None, inputs):
+        with contextlib.suppress(OSError):
+            if output.samefile(picture):
+                raise UsageError(f"--output: {output} is one of the pictures that go in")
