@@ -104,7 +104,10 @@ def composite(
 ) -> FloatArray:
     """Lays (H, W, 3) with (H, W) alpha, both 0 to 255, over one colour, in sRGB as browsers do."""
     opacity = (alpha / np.float32(255))[:, :, np.newaxis]
-    over: FloatArray = rgb * opacity + np.asarray(background, np.float32) * (1 - opacity)
+    under = np.asarray(background, np.float32)
+    over: FloatArray = rgb - under
+    over *= opacity  # in place: pictures may fill a good part of memory
+    over += under
     return over
 
 
