@@ -1,9 +1,9 @@
 """CpuBackend: the backend interface on the compiled engine, one operation at a time.
 
-Operands come and go in Caffe's planar layout, so each call converts to the engine's blocked layout and back;
-the segment executor (segment.py) is what runs whole chains of layers without that. float32 with two spatial
-axes runs on the engine. float64, convolutions over one or three axes and the rare forms noted below run on the
-numpy reference that this class extends: the engine has no kernels for them, on purpose.
+Operands come and go in Caffe's planar layout, so each call converts to the engine's blocked layout and
+back; the runner (runner.py) is what takes whole nets without that. float32 with two spatial axes runs on
+the engine. float64 and convolutions over one or three axes run on the numpy reference that this class
+extends: the engine has no kernels for them, on purpose.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class CpuBackend(NumpyBackend):
     def max_pool(self, x: Array, geometry: PoolGeometry, out: Array, argmax: Array) -> None:
         if not _on_engine(x, out) or argmax.dtype != np.int32:
             return super().max_pool(x, geometry, out, argmax)
-        source, target = self._blocked(x), self._scratch(*out.shape[:2], out.shape[2:])
-        winner = self._scratch(*out.shape[:2], out.shape[2:])
+        source, target = self._blocked(x), self._scratch(out.shape[0], out.shape[1], out.shape[2:])
+        winner = self._scratch(out.shape[0], out.shape[1], out.shape[2:])
         sizes = ct.byref(_pool_sizes(source, target, geometry))
         self.engine.call("nst_max_pool", sizes, source.address, target.address, winner.address)
         self.engine.to_planar(target, out)
@@ -134,7 +134,7 @@ class CpuBackend(NumpyBackend):
         if not _on_engine(dy, dx) or argmax.dtype != np.int32:
             return super().max_pool_backward(dy, argmax, geometry, dx)
         gradient, winner = self._blocked(dy), self._blocked(argmax.view(np.float32))
-        target = self._scratch(*dx.shape[:2], dx.shape[2:])
+        target = self._scratch(dx.shape[0], dx.shape[1], dx.shape[2:])
         sizes = ct.byref(_pool_sizes(target, gradient, geometry))
         self.engine.call(
             "nst_max_pool_backward", sizes, gradient.address, winner.address, target.address
@@ -144,7 +144,7 @@ class CpuBackend(NumpyBackend):
     def avg_pool(self, x: Array, geometry: PoolGeometry, out: Array) -> None:
         if not _on_engine(x, out):
             return super().avg_pool(x, geometry, out)
-        source, target = self._blocked(x), self._scratch(*out.shape[:2], out.shape[2:])
+        source, target = self._blocked(x), self._scratch(out.shape[0], out.shape[1], out.shape[2:])
         sizes = ct.byref(_pool_sizes(source, target, geometry))
         self.engine.call("nst_avg_pool", sizes, source.address, target.address)
         self.engine.to_planar(target, out)
@@ -152,7 +152,7 @@ class CpuBackend(NumpyBackend):
     def avg_pool_backward(self, dy: Array, geometry: PoolGeometry, dx: Array) -> None:
         if not _on_engine(dy, dx):
             return super().avg_pool_backward(dy, geometry, dx)
-        gradient, target = self._blocked(dy), self._scratch(*dx.shape[:2], dx.shape[2:])
+        gradient, target = self._blocked(dy), self._scratch(dx.shape[0], dx.shape[1], dx.shape[2:])
         sizes = ct.byref(_pool_sizes(target, gradient, geometry))
         self.engine.call("nst_avg_pool_backward", sizes, gradient.address, target.address)
         self.engine.to_planar(target, dx)

@@ -85,8 +85,10 @@ class Convolution:
         target: Blocked,
         flags: int,
     ) -> None:
-        """target = conv(source); `source` is planar (N, C, H, W) if the problem reads a picture. bias is padded
-        to whole blocks."""
+        """target = conv(source); `source` is planar (N, C, H, W) if the problem reads a picture.
+
+        bias is padded to whole blocks.
+        """
         packed = address(self._filters(weights, 0))
         if isinstance(source, Blocked):
             sizes = ct.byref(self.problem.native(source.image_stride, target.image_stride))
@@ -131,13 +133,13 @@ class Convolution:
         bias: FloatArray | None,
     ) -> None:
         """Adds to the gradients of the weights (K, C, kh, kw) and of the bias (K)."""
-        blocked = isinstance(source, Blocked)
-        sizes = ct.byref(
-            self.problem.native(source.image_stride if blocked else 0, gradient.image_stride)
-        )  # type: ignore[union-attr]
-        name = "nst_conv_weight_gradient" if blocked else "nst_first_weight_gradient"
-        where = source.address if isinstance(source, Blocked) else address(source)
-        self.engine.call(name, sizes, where, gradient.address, address(weights), address(bias))
+        targets = gradient.address, address(weights), address(bias)
+        if isinstance(source, Blocked):
+            sizes = ct.byref(self.problem.native(source.image_stride, gradient.image_stride))
+            self.engine.call("nst_conv_weight_gradient", sizes, source.address, *targets)
+        else:
+            sizes = ct.byref(self.problem.native(0, gradient.image_stride))
+            self.engine.call("nst_first_weight_gradient", sizes, address(source), *targets)
 
     def _run(self, backward: int, sizes: object, *operands: object) -> None:
         tile = self._tiles[backward]

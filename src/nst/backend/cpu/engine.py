@@ -53,7 +53,7 @@ class Blocked:
 
     @property
     def images(self) -> int:
-        return self.array.shape[0]
+        return int(self.array.shape[0])
 
     @property
     def extent(self) -> tuple[int, int]:

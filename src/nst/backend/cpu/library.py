@@ -18,7 +18,7 @@ INSTRUCTION_SETS = ("avx512", "avx2", "baseline", "neon")
 """Widest first; `baseline` is x86-64-v2 (SSE4.2)."""
 
 HOW_TO_BUILD = (
-    "Install a wheel for this platform, or a C++17 compiler and CMake and then reinstall nst-caffe from source "
+    "Install a wheel for this platform, or a C++17 compiler and CMake and then nst-caffe from source "
     "(in a checkout: cmake -S . -B build/cpu -DNST_CPU_IN_PLACE=ON && cmake --build build/cpu)"
 )
 
