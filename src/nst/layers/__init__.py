@@ -34,6 +34,8 @@ from nst.layers.inner_product import InnerProduct
 from nst.layers.input import Input
 from nst.layers.log import Log
 from nst.layers.lrn import LRN
+from nst.layers.lstm import LSTM
+from nst.layers.lstm_unit import LSTMUnit
 from nst.layers.multinomial_logistic_loss import MultinomialLogisticLoss
 from nst.layers.mvn import MVN
 from nst.layers.parameter import Parameter
@@ -43,6 +45,7 @@ from nst.layers.prelu import PReLU
 from nst.layers.reduction import Reduction
 from nst.layers.relu import ReLU
 from nst.layers.reshape import Reshape
+from nst.layers.rnn import RNN
 from nst.layers.scalar import Scalar
 from nst.layers.scale import Scale
 from nst.layers.sigmoid import Sigmoid
@@ -89,6 +92,8 @@ LAYERS: tuple[type[Layer], ...] = (
     InnerProduct,
     Input,
     LRN,
+    LSTM,
+    LSTMUnit,
     Log,
     MVN,
     MultinomialLogisticLoss,
@@ -96,6 +101,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Parameter,
     Pooling,
     Power,
+    RNN,
     ReLU,
     Reduction,
     Reshape,
