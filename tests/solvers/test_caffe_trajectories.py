@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from solvers.trajectories import CAFFE_RUNS, FOLDER, RecordedNet, recorded, solver_param
 
 from nst.backend import Backend
 from nst.io.snapshot import read_snapshot
 from nst.io.weights import read_weights
 from nst.solvers import Solver, build_solver
-from solvers.trajectories import CAFFE_RUNS, FOLDER, RecordedNet, recorded, solver_param
 
 SNAPSHOTS = sorted(path.name.removesuffix("_iter_6.solverstate") for path in FOLDER.glob("*state"))
 

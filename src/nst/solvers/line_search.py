@@ -35,13 +35,14 @@ class Trial:
 class WolfeConditions:
     """When a step is good enough, and how long to look for one.
 
-    Defaults: the usual ones for quasi-Newton directions. `growth` limits how much longer the next trial
-    may be while no minimum is bracketed.
+    Defaults: the usual ones for quasi-Newton directions. `noise` is the relative change of the loss below
+    which slopes decide; `growth` limits how much longer the next trial may be while no minimum is bracketed.
     """
 
     decrease: float = 1e-4
     curvature: float = 0.9
     approximate: float = 0.1
+    noise: float = 1e-6
     max_trials: int = 20
     growth: float = 10.0
 
@@ -51,9 +52,10 @@ class WolfeConditions:
             return False
         if not self.curvature * start.slope <= trial.slope <= -self.curvature * start.slope:
             return False
-        return self.decreases(start, trial) or (
-            trial.slope <= (2.0 * self.approximate - 1.0) * start.slope
-        )
+        if self.decreases(start, trial):
+            return True
+        is_noise = start.loss - trial.loss <= self.noise * abs(start.loss)
+        return is_noise and trial.slope <= (2.0 * self.approximate - 1.0) * start.slope
 
     def decreases(self, start: Trial, trial: Trial) -> bool:
         """Whether the loss falls enough for the length of the step (Armijo's condition)."""
