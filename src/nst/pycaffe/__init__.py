@@ -1,7 +1,68 @@
-"""pycaffe's door: its names over the house, so that a Caffe script feels at home."""
+"""pycaffe's door: its names over the house, so that a Caffe script feels at home.
+
+    import nst.pycaffe as caffe
+    from nst.pycaffe import layers as L, params as P
+
+`python -m nst.pycaffe script.py` runs a script that says `import caffe` unchanged. Everything that
+`docs/coming-from-caffe.md` lists is here; failures are exceptions of `nst.errors`, never aborts.
+"""
 
 from __future__ import annotations
 
+from nst.core import TEST, TRAIN
+from nst.pycaffe import io, net_spec, proto
+from nst.pycaffe.classifier import Classifier
+from nst.pycaffe.detector import Detector
+from nst.pycaffe.mode import (
+    init_log,
+    layer_type_list,
+    log,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_random_seed,
+)
 from nst.pycaffe.net import Net
+from nst.pycaffe.net_spec import NetSpec, layers, params, to_proto
+from nst.pycaffe.script import install_as_caffe
+from nst.pycaffe.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    LBFGSSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 
-__all__ = ["Net"]
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "Classifier",
+    "Detector",
+    "LBFGSSolver",
+    "NesterovSolver",
+    "Net",
+    "NetSpec",
+    "RMSPropSolver",
+    "SGDSolver",
+    "get_solver",
+    "init_log",
+    "install_as_caffe",
+    "io",
+    "layer_type_list",
+    "layers",
+    "log",
+    "net_spec",
+    "params",
+    "proto",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+    "to_proto",
+]

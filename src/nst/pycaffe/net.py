@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nst.backend import Array, Backend, get_backend
+from nst.backend import Array, Backend
 from nst.core import Layer, RandomSource
 from nst.errors import UsageError
 from nst.io.blob_proto import array_to_blob, blob_to_array
@@ -21,6 +21,7 @@ from nst.io.upgrade import upgrade_net
 from nst.io.weights import read_weights, write_weights
 from nst.net import Net as CoreNet
 from nst.proto import NetParameter
+from nst.pycaffe.mode import choose_backend, choose_seed
 
 NetSource = str | PathLike[str] | NetParameter
 
@@ -37,9 +38,9 @@ class Net(CoreNet):
         phase: TRAIN or TEST.
         level, stages: as in NetState.
         weights: a caffemodel or HDF5 file, or several separated by commas.
-        backend: a name for `get_backend`, or a Backend.
+        backend: a name for `get_backend`, or a Backend; "auto" follows set_mode_cpu and set_mode_gpu.
         dtype: float32, or float64 for gradient checks.
-        seed: of all random numbers of the net; None is a fresh one.
+        seed: of all random numbers of the net; None is set_random_seed's, else a fresh one.
         allow_python: whether PYTHON layers may run code.
 
     Blobs given inside the prototxt initialise their layers. Raises NstError of the kind that fits.
@@ -58,18 +59,18 @@ class Net(CoreNet):
         seed: int | None = None,
         allow_python: bool = False,
     ) -> None:
-        phase, weights = _arguments(old_order, phase, weights)
+        given = _by_name(old_order, phase=phase, level=level, stages=stages, weights=weights)
         param = (
             upgrade_net(source) if isinstance(source, NetParameter) else read_net(fspath(source))
         )
         super().__init__(
             param,
-            backend=get_backend(backend) if isinstance(backend, str) else backend,
-            phase=phase,
-            level=level,
-            stages=tuple(stages or ()),
+            backend=choose_backend(backend),
+            phase=given["phase"],
+            level=given["level"],
+            stages=tuple(given["stages"] or ()),
             dtype=dtype,
-            rng=RandomSource(seed),
+            rng=RandomSource(choose_seed(seed)),
             allow_python=allow_python,
         )
         inside = {
@@ -79,8 +80,8 @@ class Net(CoreNet):
         }
         if inside:
             self.copy_weights(inside)
-        if weights is not None:
-            self.copy_from(weights)
+        if given["weights"] is not None:
+            self.copy_from(given["weights"])
 
     # ---- running ----------------------------------------------------------------------------------
 
@@ -169,6 +170,18 @@ class Net(CoreNet):
         return self.layer_names
 
     @property
+    def _blob_names(self) -> list[str]:
+        return list(self.wiring.blob_names)
+
+    def _top_ids(self, layer: int) -> list[int]:
+        """Numbers of the tops of a layer, as in `_blob_names`."""
+        return list(self.wiring.layers[layer].tops)
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        """Numbers of the bottoms of a layer."""
+        return list(self.wiring.layers[layer].bottoms)
+
+    @property
     def layer_dict(self) -> OrderedDict[str, Layer]:
         """Layers by name, in order."""
         return OrderedDict(zip(self.layer_names, self.layers, strict=True))
@@ -176,12 +189,12 @@ class Net(CoreNet):
     @property
     def top_names(self) -> OrderedDict[str, list[str]]:
         """Names of the tops by layer name."""
-        return self._blob_names(lambda planned: planned.tops)
+        return self._names_by_layer(lambda planned: planned.tops)
 
     @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Names of the bottoms by layer name."""
-        return self._blob_names(lambda planned: planned.bottoms)
+        return self._names_by_layer(lambda planned: planned.bottoms)
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
@@ -232,7 +245,7 @@ class Net(CoreNet):
 
     # ---- pieces -----------------------------------------------------------------------------------
 
-    def _blob_names(self, pick: Any) -> OrderedDict[str, list[str]]:
+    def _names_by_layer(self, pick: Any) -> OrderedDict[str, list[str]]:
         names = self.wiring.blob_names
         return OrderedDict(
             (planned.name, [names[number] for number in pick(planned)])
@@ -277,15 +290,16 @@ class Net(CoreNet):
             yield batch
 
 
-def _arguments(
-    old_order: tuple[Any, ...], phase: int | None, weights: str | PathLike[str] | None
-) -> tuple[int, str | PathLike[str] | None]:
-    """Sorts out pycaffe's two positional orders: (phase) and (weights, phase)."""
-    for value in old_order:
-        if isinstance(value, int):
-            phase = value
-        else:
-            weights = value
-    if phase is None:
-        raise UsageError("Net: phase is missing (expected nst.TRAIN or nst.TEST)")
-    return phase, weights
+def _by_name(positional: tuple[Any, ...], **named: Any) -> dict[str, Any]:
+    """Sorts out pycaffe's positional orders: (phase, level, stages, weights), and (weights, phase)."""
+    order = ["phase", "level", "stages", "weights"]
+    if positional and not isinstance(positional[0], int):
+        order = ["weights", "phase"]
+    if len(positional) > len(order):
+        raise UsageError(f"Net: got {len(positional) + 1} positional arguments, expected fewer")
+    arguments = {**named, **dict(zip(order, positional, strict=False))}
+    if not isinstance(arguments["phase"], int):
+        raise UsageError(
+            f"Net: phase is missing (got {arguments['phase']!r}, expected nst.TRAIN or nst.TEST)"
+        )
+    return arguments

@@ -1,0 +1,87 @@
+"""What pycaffe keeps as process-wide mode: here only what this door's nets and solvers start from.
+
+There is no global mode in `nst`: a net lives on the backend that it was given. Caffe scripts set one, so this
+door remembers a backend and a seed and hands them to the nets and solvers that are made *afterwards* through
+`nst.pycaffe` without naming their own. Nothing outside this package looks at it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from nst.backend import Backend, available_backends, get_backend
+from nst.errors import UsageError
+from nst.layers import LAYERS
+
+_log = logging.getLogger("nst.pycaffe")
+
+
+class _Defaults:
+    """What nets and solvers start from; `backend` is a name, `seed` None is a fresh one each time."""
+
+    backend: str = "auto"
+    seed: int | None = None
+
+
+def set_mode_cpu() -> None:
+    """Nets and solvers made from now on live on the fastest backend without a GPU: cpu, else numpy."""
+    names = [row.name for row in available_backends() if row.available and row.name != "cuda"]
+    _Defaults.backend = names[0]
+    _log.info("set_mode_cpu: backend '%s'", names[0])
+
+
+def set_mode_gpu() -> None:
+    """Nets and solvers made from now on live on the GPU.
+
+    Raises BackendUnavailable at once where there is none; Caffe aborts at the first forward.
+    """
+    get_backend("cuda")
+    _Defaults.backend = "cuda"
+
+
+def set_device(device_id: int) -> None:
+    """Accepts device 0, the only one that a process sees as its own.
+
+    Raises UsageError for another: choose it by the environment variable CUDA_VISIBLE_DEVICES.
+    """
+    if device_id != 0:
+        raise UsageError(
+            f"set_device: one GPU per process (got {device_id}, expected 0). "
+            f"Start the program with CUDA_VISIBLE_DEVICES={device_id}"
+        )
+
+
+def set_random_seed(seed: int) -> None:
+    """Nets made from now on draw from this seed: fillers and dropout masks are Caffe's, bit for bit.
+
+    Every net starts its own stream, so two equal nets get equal weights; in Caffe the second net goes on
+    where the first one stopped. A solver file's own `random_seed` wins.
+    """
+    _Defaults.seed = int(seed)
+
+
+def choose_backend(backend: str | Backend) -> Backend:
+    """The backend that a net or solver of this door lives on; "auto" follows set_mode_*."""
+    if not isinstance(backend, str):
+        return backend
+    return get_backend(_Defaults.backend if backend == "auto" else backend)
+
+
+def choose_seed(seed: int | None) -> int | None:
+    """The seed given, else the one of set_random_seed, else None."""
+    return _Defaults.seed if seed is None else seed
+
+
+def layer_type_list() -> list[str]:
+    """The names of all layer types, in alphabetical order."""
+    return sorted(layer.type for layer in LAYERS)
+
+
+def init_log(level: int = logging.INFO) -> None:
+    """Shows what nets and solvers tell, on stderr; `level` is one of the logging module's."""
+    logging.basicConfig(level=level, format="%(levelname).1s %(name)s  %(message)s")
+
+
+def log(message: str) -> None:
+    """Adds a line to the log."""
+    _log.info("%s", message)

@@ -1,0 +1,50 @@
+"""Running Caffe scripts as they are: `import caffe` finds this door.
+
+python -m nst.pycaffe classify.py --model deploy.prototxt          # an unchanged script
+nst.pycaffe.install_as_caffe(); import caffe                       # inside a program
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from nst.errors import UsageError
+
+_DOOR = "nst.pycaffe"
+_PARTS = ("classifier", "detector", "io", "net_spec", "proto")
+
+
+def install_as_caffe() -> None:
+    """Makes `import caffe`, `caffe.io`, `caffe.proto.caffe_pb2` and the like mean this door, in this process.
+
+    Raises UsageError when another caffe is imported already.
+    """
+    door = import_module(_DOOR)
+    if sys.modules.get("caffe", door) is not door:
+        where = getattr(sys.modules["caffe"], "__file__", None)
+        raise UsageError(
+            f"install_as_caffe: another caffe is imported (got {where}, expected none)"
+        )
+    sys.modules["caffe"] = door
+    for part in _PARTS:
+        sys.modules[f"caffe.{part}"] = import_module(f"{_DOOR}.{part}")
+    sys.modules["caffe.proto.caffe_pb2"] = import_module("nst.proto")
+
+
+def run_script(arguments: list[str]) -> int:
+    """Runs a script with its arguments, as `python script.py ...` would where Caffe is installed.
+
+    Returns the exit status, 2 for wrong usage; what the script raises goes through.
+    """
+    if not arguments or not Path(arguments[0]).is_file():
+        got = f" (got {arguments[0]!r}, no such file)" if arguments else ""
+        print(f"usage: python -m nst.pycaffe SCRIPT.py [ARGUMENT ...]{got}", file=sys.stderr)
+        return 2
+    install_as_caffe()
+    sys.argv = arguments
+    sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
