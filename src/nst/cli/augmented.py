@@ -12,6 +12,7 @@ from nst.io.resample import fit_longest_side
 from nst.net import Net
 from nst.proto import NetParameter, SolverParameter
 from nst.style import augment
+from nst.style.feature_net import image_blob
 from nst.style.job import load_net, read_objective
 from nst.style.objective import Objective
 from nst.style.schedule import read_schedule
@@ -21,7 +22,7 @@ def augmented_net(net: NetParameter, objective: Objective, size: tuple[int, int]
     """The net that paints a picture of `size` (height, width), as step 5 makes it."""
     extraction = augment.for_extraction(net, objective)
     probe = Net(extraction, backend=get_backend("numpy"), phase=TEST, rng=RandomSource(0))
-    image = probe.blobs[augment.image_blob(extraction)]
+    image = probe.blobs[image_blob(extraction)]
     image.reshape(1, image.shape[1], *size)
     probe.reshape()
     saved = [f"gram_{tap.blob}" for tap in objective.style]

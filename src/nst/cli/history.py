@@ -87,4 +87,6 @@ def plot_curves(
 def check_plot_path(path: Path) -> None:
     """Raises UsageError for a suffix that cannot be plotted."""
     if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"{path}: unknown plot format (got {path.suffix!r}, expected .png, .svg or .pdf)")
+        raise UsageError(
+            f"{path}: unknown plot format (got {path.suffix!r}, expected .png, .svg or .pdf)"
+        )

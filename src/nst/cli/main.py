@@ -22,6 +22,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Command -> (module of nst.cli, one line of help)."""
 
+PRINT_THE_LOG = ("solve", "train", "test")
+"""Commands that print warnings as they come."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `nst`; returns the exit code."""
@@ -37,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         return code
 
-    return guarded(prog, work, debug=debug)
+    return guarded(prog, work, debug=debug, tell_notes=command not in PRINT_THE_LOG)
 
 
 def _parser(command: str) -> argparse.ArgumentParser:
@@ -55,5 +58,3 @@ def _parser(command: str) -> argparse.ArgumentParser:
         else:
             subparsers.add_parser(name, help=text)
     return parser
-
-

@@ -50,14 +50,18 @@ class OneLineParser(argparse.ArgumentParser):
         raise SystemExit(BAD_INPUT)
 
 
-def guarded(prog: str, command: Callable[[], int], *, debug: bool) -> int:
+def guarded(prog: str, command: Callable[[], int], *, debug: bool, tell_notes: bool = False) -> int:
     """Runs a command; turns what it raises into an exit code and one line on stderr.
 
     With `debug`, warnings and the log of the package go to stderr, and the traceback comes first.
+    With `tell_notes`, warnings of the log are printed as notes on stderr once the command is done.
     """
-    with _logging(debug):
+    with _logging(debug) as notes:
         try:
-            return command()
+            code = command()
+            for note in notes if tell_notes and not debug else ():
+                print(f"{prog}: note: {note}", file=sys.stderr)
+            return code
         except SystemExit as stop:  # argparse: --help, or an error already printed
             return stop.code if isinstance(stop.code, int) else DONE
         except KeyboardInterrupt:
@@ -91,10 +95,11 @@ def _tell(prog: str, message: str, code: int) -> int:
 
 
 @contextmanager
-def _logging(debug: bool) -> Iterator[None]:
-    """Keeps the log and Python's warnings off stderr, or sends all of it there."""
+def _logging(debug: bool) -> Iterator[list[str]]:
+    """Keeps the log and Python's warnings off stderr, or sends all of it there; yields the warnings."""
     logger = logging.getLogger("nst")
-    handler: logging.Handler = logging.StreamHandler() if debug else logging.NullHandler()
+    notes: list[str] = []
+    handler: logging.Handler = logging.StreamHandler() if debug else _Collector(notes)
     level, show = logger.level, warnings.showwarning
     logger.addHandler(handler)
     if debug:
@@ -102,11 +107,22 @@ def _logging(debug: bool) -> Iterator[None]:
     else:
         warnings.showwarning = lambda *args, **options: None
     try:
-        yield
+        yield notes
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
         warnings.showwarning = show
+
+
+class _Collector(logging.Handler):
+    """Keeps the text of warnings."""
+
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._notes = notes
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._notes.append(record.getMessage())
 
 
 def _flags_of(parser: argparse.ArgumentParser, found: argparse.Namespace) -> list[str]:

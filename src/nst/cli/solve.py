@@ -59,7 +59,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Every flag of the command."""
-    parser.add_argument("solver", nargs="?", metavar="solver.prototxt", help="the settings of a run")
+    parser.add_argument(
+        "solver", nargs="?", metavar="solver.prototxt", help="the settings of a run"
+    )
     parser.add_argument(
         "--model", metavar="NAME", help="take the solver file of this model that comes with nst"
     )

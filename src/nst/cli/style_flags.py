@@ -7,13 +7,12 @@ adds only their help. Fields that hold messages (content, style, init) are sprea
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from nst.cli.flag_values import WeightedName, enum, layers, numbers, picture_with_weight, whole
 from nst.errors import UsageError
 from nst.proto import InitialImage, SolverParameter, StyleTransferParameter
 
@@ -57,16 +56,9 @@ SOLVER = {
     "average_loss": "iterations over which the logged loss is averaged",
     "display": "iterations between lines of progress when output is not a terminal; 0 is silent",
 }
-_STYLE_FIELDS = StyleTransferParameter.DESCRIPTOR.fields_by_name
-_SOLVER_FIELDS = SolverParameter.DESCRIPTOR.fields_by_name
-
-
-@dataclass(frozen=True)
-class WeightedName:
-    """`name` or `name:weight` of the command line; weight None if it was left out."""
-
-    name: str
-    weight: float | None = None
+_STYLE_FIELDS: Mapping[str, Any] = StyleTransferParameter.DESCRIPTOR.fields_by_name
+_START: Any = InitialImage.DESCRIPTOR.fields_by_name["from"]
+_SOLVER_FIELDS: Mapping[str, Any] = SolverParameter.DESCRIPTOR.fields_by_name
 
 
 def add_style_flags(parser: argparse.ArgumentParser) -> None:
@@ -76,14 +68,14 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument(
         "--style",
         metavar="FILE[:WEIGHT]",
-        type=_picture_with_weight,
+        type=picture_with_weight,
         action="append",
         help="the picture whose manner it takes on; may be given several times",
     )
     pictures.add_argument(
         "--style-scale",
         metavar="FACTOR[,...]",
-        type=_numbers(float),
+        type=numbers(float),
         help="size of the style picture relative to the result's, one for all or one each",
     )
     _add_switch(
@@ -98,12 +90,15 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
         objective.add_argument(
             f"--{role}-layers",
             metavar="NAME[:WEIGHT],...",
-            type=_layers,
+            type=layers,
             help=f"layers or blobs where the {role} is compared, and their shares",
         )
     _add_fields(objective, OBJECTIVE)
     objective.add_argument(
-        "--tv-beta", type=float, metavar="X", help="exponent of total variation: 2 smooth, 1 keeps edges"
+        "--tv-beta",
+        type=float,
+        metavar="X",
+        help="exponent of total variation: 2 smooth, 1 keeps edges",
     )
     objective.add_argument(
         "--tv-epsilon", type=float, metavar="X", help="added under that exponent's root"
@@ -130,9 +125,9 @@ def to_message(args: argparse.Namespace) -> SolverParameter:
     if args.net is not None:
         settings.net = args.net
     settings.weights.extend(args.weights or [])
-    for name, holder in (("tv_beta", "beta"), ("tv_epsilon", "epsilon")):
-        if getattr(args, name) is not None:
-            setattr(style.tv_loss_param, holder, getattr(args, name))
+    for name in ("beta", "epsilon"):
+        if getattr(args, f"tv_{name}") is not None:
+            setattr(style.tv_loss_param, name, getattr(args, f"tv_{name}"))
     _set_pictures(style, args)
     _set_preprocessing(style, args)
     if not style.ListFields():
@@ -151,7 +146,7 @@ def apply_to_styles(settings: SolverParameter, args: argparse.Namespace) -> None
     for number, term in enumerate(terms):
         if args.style_layers:
             del term.layer[:]
-            _add_layers(term.layer, args.style_layers)
+            _addlayers(term.layer, args.style_layers)
         if scales:
             term.scale = scales[number] if len(scales) > 1 else scales[0]
         if args.style_stretch is not None:
@@ -162,11 +157,11 @@ def apply_to_styles(settings: SolverParameter, args: argparse.Namespace) -> None
 
 
 def _add_start_flags(group: argparse._ArgumentGroup) -> None:
-    kinds = [name.lower() for name in InitialImage.From.keys()]
+    kinds = [value.name.lower() for value in _START.enum_type.values]
     group.add_argument(
         "--init",
         metavar="{" + ",".join(kinds) + "}",
-        type=_enum(InitialImage.DESCRIPTOR.fields_by_name["from"]),
+        type=enum(_START),
         help="what the painting starts from",
     )
     group.add_argument(
@@ -189,7 +184,10 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
         help="a caffemodel or HDF5 file, or the name of a known model",
     )
     group.add_argument(
-        "--mean", metavar="B,G,R", type=_numbers(float), help="mean that the model expects subtracted"
+        "--mean",
+        metavar="B,G,R",
+        type=numbers(float),
+        help="mean that the model expects subtracted",
     )
     group.add_argument(
         "--input-scale", type=float, metavar="X", help="factor on pixels after the mean"
@@ -202,7 +200,7 @@ def _add_solver_flags(group: argparse._ArgumentGroup) -> None:
         "--iterations",
         "--max-iter",
         metavar="N[,...]",
-        type=_numbers(int),
+        type=numbers(int),
         help="how many to make; with --sizes one for all or one per size",
     )
     _add_fields(group, SOLVER)
@@ -228,17 +226,19 @@ def _add_field(group: argparse._ArgumentGroup, field: FieldDescriptor, text: str
     elif field.enum_type is not None:
         names = [value.name.lower() for value in field.enum_type.values]
         group.add_argument(
-            f"--{flag}", type=_enum(field), metavar="{" + ",".join(names) + "}", help=text
+            f"--{flag}", type=enum(field), metavar="{" + ",".join(names) + "}", help=text
         )
     elif kind == FieldDescriptor.CPPTYPE_STRING:
         group.add_argument(f"--{flag}", metavar="FILE" if flag == "output" else "NAME", help=text)
     else:
-        whole = kind not in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
-        number = _whole(field) if whole else float
-        metavar = "N" if whole else "X"
-        if isinstance(field.default_value, list):  # `label` warns on protobuf 7, `is_repeated` is not in 5
+        is_whole = kind not in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
+        number = whole(field) if is_whole else float
+        metavar = "N" if is_whole else "X"
+        if isinstance(
+            field.default_value, list
+        ):  # `label` warns on protobuf 7, `is_repeated` is not in 5
             group.add_argument(
-                f"--{flag}", type=_numbers(number), metavar=f"{metavar}[,...]", help=text
+                f"--{flag}", type=numbers(number), metavar=f"{metavar}[,...]", help=text
             )
         else:
             group.add_argument(f"--{flag}", type=number, metavar=metavar, help=text)
@@ -254,7 +254,7 @@ def _add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
 def _set_pictures(style: StyleTransferParameter, args: argparse.Namespace) -> None:
     if args.content is not None:
         style.content.image = args.content
-    _add_layers(style.content.layer, args.content_layers or [])
+    _addlayers(style.content.layer, args.content_layers or [])
     for given in args.style or []:
         term = style.style.add(image=given.name)
         if given.weight is not None:
@@ -280,82 +280,8 @@ def _set_preprocessing(style: StyleTransferParameter, args: argparse.Namespace) 
         style.color_order = args.color_order
 
 
-def _add_layers(target: Any, layers: list[WeightedName]) -> None:
+def _addlayers(target: Any, layers: list[WeightedName]) -> None:
     for given in layers:
         layer = target.add(name=given.name)
         if given.weight is not None:
             layer.weight = given.weight
-
-
-# ---- reading values -----------------------------------------------------------------------------------------
-
-
-def _picture_with_weight(text: str) -> WeightedName:
-    """`FILE` or `FILE:WEIGHT`; a file of that very name wins."""
-    name, colon, number = text.rpartition(":")
-    if colon and name and not Path(text).exists():
-        try:
-            return WeightedName(name, float(number))
-        except ValueError:
-            pass  # C:\\picture.jpg, or a colon in the name
-    return WeightedName(text)
-
-
-def _layers(text: str) -> list[WeightedName]:
-    return [_layer(part.strip()) for part in text.split(",") if part.strip()]
-
-
-def _layer(text: str) -> WeightedName:
-    name, colon, number = text.rpartition(":")
-    if not colon:
-        return WeightedName(text)
-    try:
-        return WeightedName(name, float(number))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"no weight after the colon (got {text!r}, expected NAME or NAME:WEIGHT)"
-        ) from None
-
-
-def _numbers(number: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    def read(text: str) -> list[Any]:
-        try:
-            return [number(part) for part in text.split(",")]
-        except ValueError:
-            raise argparse.ArgumentTypeError(
-                f"not numbers (got {text!r}, expected some separated by commas)"
-            ) from None
-
-    return read
-
-
-def _whole(field: FieldDescriptor) -> Callable[[str], int]:
-    """Reads a whole number that the field can hold."""
-    unsigned = field.type == FieldDescriptor.TYPE_UINT32
-    low, high = (0, 2**32 - 1) if unsigned else (-(2**31), 2**31 - 1)
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = high + 1
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(
-                f"not a number of iterations or pixels (got {text!r}, expected {low} to {high})"
-            )
-        return value
-
-    return read
-
-
-def _enum(field: FieldDescriptor) -> Callable[[str], int]:
-    numbers = {value.name.lower(): value.number for value in field.enum_type.values}
-
-    def read(text: str) -> int:
-        if text.lower() not in numbers:
-            raise argparse.ArgumentTypeError(
-                f"unknown (got {text!r}, expected one of {', '.join(numbers)})"
-            )
-        return numbers[text.lower()]
-
-    return read
