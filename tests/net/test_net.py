@@ -54,7 +54,9 @@ def test_a_changed_channel_count_is_refused_with_both_numbers(backend: Backend) 
     net = Net(parse_net(CHAIN), backend=backend)
     net.blobs["x"].reshape(1, 5, 6, 6)
 
-    with pytest.raises(NetError, match=r"layer 'conv': Input size incompatible.*expected 2 channels"):
+    with pytest.raises(
+        NetError, match=r"layer 'conv': Input size incompatible.*expected 2 channels"
+    ):
         net.forward_from_to()
 
 

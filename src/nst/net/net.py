@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,13 @@ class Net:
         Every layer adapts to the shape of its bottoms first, so an input may be reshaped at any time.
         """
         loss = 0.0
-        for i in range(first, self._last(last) + 1):
-            for callback in self.before_forward:
-                callback(i)
-            loss += self._forward_layer(i)
-            for callback in self.after_forward:
-                callback(i)
+        with _overflow_is_a_value():
+            for i in range(first, self._last(last) + 1):
+                for callback in self.before_forward:
+                    callback(i)
+                loss += self._forward_layer(i)
+                for callback in self.after_forward:
+                    callback(i)
         return loss
 
     def backward_from_to(self, first: int | None = None, last: int = 0) -> None:
@@ -104,14 +106,15 @@ class Net:
 
         Starts from what is in the top diffs; overwrites bottom diffs, adds to parameter diffs.
         """
-        for i in range(self._last(first), last - 1, -1):
-            for callback in self.before_backward:
-                callback(i)
-            if self.backward_plan.layers[i]:
-                top, bottom = self.tops_of(i), self.bottoms_of(i)
-                self.layers[i].backward(top, self.backward_plan.bottoms[i], bottom)
-            for callback in self.after_backward:
-                callback(i)
+        with _overflow_is_a_value():
+            for i in range(self._last(first), last - 1, -1):
+                for callback in self.before_backward:
+                    callback(i)
+                if self.backward_plan.layers[i]:
+                    top, bottom = self.tops_of(i), self.bottoms_of(i)
+                    self.layers[i].backward(top, self.backward_plan.bottoms[i], bottom)
+                for callback in self.after_backward:
+                    callback(i)
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; returns the weighted loss."""
@@ -304,6 +307,11 @@ class Net:
 
     def _last(self, index: int | None) -> int:
         return len(self.layers) - 1 if index is None else index
+
+
+def _overflow_is_a_value() -> AbstractContextManager[Any]:
+    """NaN and infinity flow through a net as in Caffe; the solver finds them and names their layer."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
 def _loss_weights(layer: Layer, tops: int) -> list[float]:

@@ -22,6 +22,7 @@ from nst.io.weights import read_weights
 from nst.net import StoredWeights
 from nst.proto import NetParameter, SolverParameter, StyleTransferParameter
 from nst.style import augment
+from nst.style.feature_net import resolve_tap
 from nst.style.objective import Objective, Tap
 from nst.style.presets import find_preset
 from nst.style.schedule import Stage, read_schedule
@@ -222,7 +223,7 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
 
 
 def _taps(layers: Sequence[Any], net: NetParameter) -> list[Tap]:
-    return [Tap(augment.resolve_tap(net, layer.name), layer.weight) for layer in layers]
+    return [Tap(resolve_tap(net, layer.name), layer.weight) for layer in layers]
 
 
 def _mean_style_weights(param: StyleTransferParameter, net: NetParameter) -> dict[str, float]:

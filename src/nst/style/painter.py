@@ -66,7 +66,7 @@ def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParame
     param = SolverParameter()
     param.CopyFrom(settings)
     for name in ("net", "net_param", "weights", "snapshot_prefix", "test_interval", "snapshot"):
-        param.ClearField(name)  # type: ignore[arg-type]
+        param.ClearField(name)
     param.max_iter = iterations
     param.snapshot_after_train = False
     if not param.HasField("type"):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from nst.backend import Backend
 from nst.core import TEST, RandomSource
@@ -27,6 +27,7 @@ from nst.errors import WeightsError
 from nst.net import Net, StoredWeights
 from nst.proto import NetParameter
 from nst.style import augment
+from nst.style.feature_net import IMAGE_LAYER, image_blob
 from nst.style.objective import Objective
 
 Array = NDArray[Any]
@@ -48,11 +49,16 @@ class FeatureNet:
     """Steps 1 to 4: the feature net with GRAM layers, ready to look at pictures."""
 
     def __init__(
-        self, net: NetParameter, objective: Objective, weights: StoredWeights, backend: Backend
+        self,
+        net: NetParameter,
+        objective: Objective,
+        weights: StoredWeights,
+        backend: Backend,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         self.objective = objective
         self.param = augment.for_extraction(net, objective)
-        self.net = Net(self.param, backend=backend, phase=TEST, rng=RandomSource(0))
+        self.net = Net(self.param, backend=backend, phase=TEST, dtype=dtype, rng=RandomSource(0))
         load_all(self.net, weights)
 
     def capture_style(self, styles: Sequence[StylePicture]) -> Targets:
@@ -81,7 +87,7 @@ class FeatureNet:
 
     def look_at(self, pixels: Array) -> None:
         """Puts a picture (1, C, H, W) into the image blob and runs the net forward."""
-        blob = self.net.blobs[augment.image_blob(self.param)]
+        blob = self.net.blobs[image_blob(self.param)]
         blob.reshape(*pixels.shape)
         blob.data[...] = self.net.backend.asarray(pixels, blob.dtype)
         self.net.forward_from_to()
@@ -105,7 +111,8 @@ def build_painting_net(
         start.shape,
         features.param_counts(),
     )
-    net = Net(param, backend=features.net.backend, phase=TEST, rng=RandomSource(0))
+    dtype = features.net.context.dtype
+    net = Net(param, backend=features.net.backend, phase=TEST, dtype=dtype, rng=RandomSource(0))
     load_all(net, weights)
     restore(net, targets)
     image = image_of(net)
@@ -122,13 +129,13 @@ def restore(net: Net, targets: Targets) -> None:
 
 def image_of(net: Net) -> Any:
     """The learnable blob of PARAMETER `input1`: the picture (1, C, H, W), preprocessed."""
-    return net.params[augment.IMAGE_LAYER][0]
+    return net.params[IMAGE_LAYER][0]
 
 
 def load_all(net: Net, weights: StoredWeights) -> None:
     """Fills every layer that has weights; a layer without is an error, never a random filter."""
     report = net.copy_weights(weights)
-    missing = [name for name in report.missing if name != augment.IMAGE_LAYER]
+    missing = [name for name in report.missing if name != IMAGE_LAYER]
     if missing:
         raise WeightsError(
             f"no weights for {len(missing)} layer(s) of net '{net.name}': {', '.join(missing)}. "

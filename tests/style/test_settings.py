@@ -1,0 +1,97 @@
+"""Flags over file over preset, field by field."""
+
+from __future__ import annotations
+
+import pytest
+
+from nst.errors import UsageError
+from nst.io.prototxt import parse_solver
+from nst.proto import StyleTransferParameter
+from nst.style.presets import find_preset, preset_names
+from nst.style.settings import merged, with_preset
+
+FILE = """
+net: "n.prototxt" weights: "w" type: "ADAM" max_iter: 7
+style_transfer_param {
+  preset: "johnson"
+  content { image: "a.png" layer { name: "conv3_1" } }
+  style { image: "b.png" } style { image: "c.png" layer { name: "x" weight: 3 } }
+  tv_weight: 0.5 transform_param { mean_value: 1 }
+}
+"""
+
+
+def test_a_preset_named_in_the_file_fills_in_what_the_file_leaves_unset() -> None:
+    settings = with_preset(parse_solver(FILE), parse_solver(""))
+    style = settings.style_transfer_param
+
+    assert (settings.type, settings.max_iter, style.tv_weight) == ("Adam", 7, 0.5)  # the file
+    assert (style.content_weight, style.style_weight) == (5, 100)  # the preset
+    assert [layer.name for layer in style.content.layer] == ["conv3_1"]
+
+
+def test_a_style_without_taps_takes_those_of_the_preset() -> None:
+    style = with_preset(parse_solver(FILE), parse_solver("")).style_transfer_param
+
+    assert [layer.name for layer in style.style[0].layer][:2] == ["conv1_1", "conv2_1"]
+    assert [(layer.name, layer.weight) for layer in style.style[1].layer] == [("x", 3)]
+
+
+def test_flags_win_over_everything() -> None:
+    flags = parse_solver(
+        'max_iter: 9 style_transfer_param { style_weight: 2 style { image: "z.png" } }'
+    )
+
+    settings = with_preset(parse_solver(FILE), flags)
+
+    style = settings.style_transfer_param
+    assert (settings.max_iter, style.style_weight) == (9, 2)
+    assert [term.image for term in style.style] == ["z.png"]
+    assert style.style[0].layer[0].name == "conv1_1"
+
+
+def test_a_preset_named_by_a_flag_starts_over_but_keeps_model_and_pictures() -> None:
+    flags = parse_solver('style_transfer_param { preset: "gatys" }')
+
+    settings = with_preset(parse_solver(FILE), flags)
+
+    style = settings.style_transfer_param
+    assert (settings.net, settings.weights[0], settings.type) == ("n.prototxt", "w", "LBFGS")
+    assert (style.preset, style.tv_weight, style.style_weight) == ("gatys", 0, 1000)
+    assert (style.content.image, list(style.transform_param.mean_value)) == ("a.png", [1])
+
+
+def test_merging_changes_neither_argument() -> None:
+    under, over = parse_solver(FILE), parse_solver("max_iter: 1")
+    before = (under.SerializeToString(), over.SerializeToString())
+
+    merged(under, over)
+
+    assert (under.SerializeToString(), over.SerializeToString()) == before
+
+
+def test_an_unknown_preset_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"preset: unknown \(got 'gatis'.*Did you mean 'gatys'"):
+        find_preset("gatis")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_preset_parses_and_says_what_it_is_bound_to(name: str) -> None:
+    preset = find_preset(name)
+
+    style = preset.settings.style_transfer_param
+    assert style.style[0].layer
+    assert "vgg19" in preset.bound_to or not preset.bound_to
+
+
+def test_the_mycaffe_preset_is_version_0_10_0_190_to_the_letter() -> None:
+    # SOURCE: MyCaffe.extras/NeuralStyleTransfer.cs, commit ce016f9a
+    settings = find_preset("mycaffe").settings
+    style = settings.style_transfer_param
+
+    assert (settings.base_lr, settings.lbfgs_corrections) == (1.5, 100)
+    assert (style.gram_scale, style.content_scale, style.content_weight) == (1e-4, 1e-4, 1e-4)
+    assert not style.exact_gradient
+    assert style.style_loss == StyleTransferParameter.CHANNELS_POW4
+    assert [layer.weight for layer in style.style[0].layer] == [0.2] * 5
+    assert style.style[0].stretch
