@@ -195,7 +195,7 @@ def test_non_finite_values_are_traced_to_their_layer(backend: Backend) -> None:
 def test_an_unknown_layer_name_is_an_error_with_the_nearest(backend: Backend) -> None:
     net = Net(parse_net(CHAIN), backend=backend)
 
-    with pytest.raises(ValueError, match="no layer 'con' in net 'chain'. Did you mean 'conv'"):
+    with pytest.raises(ValueError, match=r"no layer 'con' in net 'chain'. Did you mean 'conv'"):
         net.layer_index("con")
 
 
