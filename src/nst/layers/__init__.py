@@ -16,8 +16,10 @@ from nst.layers.concat import Concat
 from nst.layers.contrastive_loss import ContrastiveLoss
 from nst.layers.convolution import Convolution
 from nst.layers.crop import Crop
+from nst.layers.data import Data
 from nst.layers.deconvolution import Deconvolution
 from nst.layers.dropout import Dropout
+from nst.layers.dummy_data import DummyData
 from nst.layers.eltwise import Eltwise
 from nst.layers.elu import ELU
 from nst.layers.embed import Embed
@@ -27,8 +29,11 @@ from nst.layers.exp import Exp
 from nst.layers.filter import Filter
 from nst.layers.flatten import Flatten
 from nst.layers.gram import Gram
+from nst.layers.hdf5_data import HDF5Data
+from nst.layers.hdf5_output import HDF5Output
 from nst.layers.hinge_loss import HingeLoss
 from nst.layers.im2col import Im2col
+from nst.layers.image_data import ImageData
 from nst.layers.infogain_loss import InfogainLoss
 from nst.layers.inner_product import InnerProduct
 from nst.layers.input import Input
@@ -36,12 +41,14 @@ from nst.layers.log import Log
 from nst.layers.lrn import LRN
 from nst.layers.lstm import LSTM
 from nst.layers.lstm_unit import LSTMUnit
+from nst.layers.memory_data import MemoryData
 from nst.layers.multinomial_logistic_loss import MultinomialLogisticLoss
 from nst.layers.mvn import MVN
 from nst.layers.parameter import Parameter
 from nst.layers.pooling import Pooling
 from nst.layers.power import Power
 from nst.layers.prelu import PReLU
+from nst.layers.python import Python
 from nst.layers.reduction import Reduction
 from nst.layers.relu import ReLU
 from nst.layers.reshape import Reshape
@@ -61,6 +68,7 @@ from nst.layers.tanh import TanH
 from nst.layers.threshold import Threshold
 from nst.layers.tile import Tile
 from nst.layers.tv_loss import TVLoss
+from nst.layers.window_data import WindowData
 
 LAYERS: tuple[type[Layer], ...] = (
     AbsVal,
@@ -75,8 +83,10 @@ LAYERS: tuple[type[Layer], ...] = (
     ContrastiveLoss,
     Convolution,
     Crop,
+    Data,
     Deconvolution,
     Dropout,
+    DummyData,
     ELU,
     Eltwise,
     Embed,
@@ -86,8 +96,11 @@ LAYERS: tuple[type[Layer], ...] = (
     Filter,
     Flatten,
     Gram,
+    HDF5Data,
+    HDF5Output,
     HingeLoss,
     Im2col,
+    ImageData,
     InfogainLoss,
     InnerProduct,
     Input,
@@ -96,11 +109,13 @@ LAYERS: tuple[type[Layer], ...] = (
     LSTMUnit,
     Log,
     MVN,
+    MemoryData,
     MultinomialLogisticLoss,
     PReLU,
     Parameter,
     Pooling,
     Power,
+    Python,
     RNN,
     ReLU,
     Reduction,
@@ -120,6 +135,7 @@ LAYERS: tuple[type[Layer], ...] = (
     TanH,
     Threshold,
     Tile,
+    WindowData,
 )
 """Every layer type there is."""
 
