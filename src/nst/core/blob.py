@@ -129,11 +129,17 @@ class Blob:
         """Legacy 4-D name of axis 3."""
         return self._legacy(3)
 
-    def reshape(self, *shape: int) -> None:
-        """Changes the shape; keeps the memory while it is large enough, else starts new, zero memory."""
-        if any(size < 0 for size in shape):
-            raise ShapeError(f"blob '{self.name}': negative size (got shape {tuple(shape)})")
-        self._shape = tuple(int(size) for size in shape)
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Changes the shape; keeps the memory while it is large enough, else starts new, zero memory.
+
+        The sizes come one by one, or as one sequence.
+        """
+        sizes = [
+            size for part in shape for size in (part if isinstance(part, Sequence) else (part,))
+        ]
+        if any(size < 0 for size in sizes):
+            raise ShapeError(f"blob '{self.name}': negative size (got shape {tuple(sizes)})")
+        self._shape = tuple(int(size) for size in sizes)
         need = self.count
         if self._data.flat is not None and self._data.flat.size < need:
             self._data = Memory()

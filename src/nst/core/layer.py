@@ -99,6 +99,11 @@ class Layer(ABC):
         self.params_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
 
+    @property
+    def blobs(self) -> list[Blob]:
+        """`params` by Caffe's name for them."""
+        return self.params
+
     # ---- what a layer type writes --------------------------------------------------------------
 
     @abstractmethod

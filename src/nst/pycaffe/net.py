@@ -21,6 +21,7 @@ from nst.io.upgrade import upgrade_net
 from nst.io.weights import read_weights, write_weights
 from nst.net import Net as CoreNet
 from nst.proto import NetParameter
+from nst.pycaffe.batches import Rows, batches, count_of
 from nst.pycaffe.mode import choose_backend, choose_seed
 
 NetSource = str | PathLike[str] | NetParameter
@@ -123,37 +124,24 @@ class Net(CoreNet):
         return {name: self.blobs[name].diff for name in {*names, *(diffs or ())}}
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: Any) -> dict[str, Any]:
-        """Runs any number of records through the net in batches; returns whole arrays by name."""
-        collected: dict[str, list[Any]] = {}
-        for batch in self._batches(inputs):
-            for name, values in self.forward(blobs=blobs, **batch).items():
-                collected.setdefault(name, []).extend(np.array(self.backend.to_host(values)))
-        count = len(next(iter(inputs.values())))
-        return {name: np.asarray(rows[:count]) for name, rows in collected.items()}
+        """Runs any number of records through the net in batches; returns whole host arrays by name."""
+        outs = Rows()
+        for batch in batches(inputs, self._batch_size()):
+            outs.add(self._on_host(self.forward(blobs=blobs, **batch)))
+        return outs.first(count_of(inputs))
 
     def forward_backward_all(
         self, blobs: Iterable[str] | None = None, diffs: Iterable[str] | None = None, **inputs: Any
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Like `forward_all`, with a backward per batch; extra inputs named after outputs are diffs."""
-        given_diffs = {name: inputs.pop(name) for name in list(inputs) if name in self.outputs}
-        outs: dict[str, list[Any]] = {}
-        grads: dict[str, list[Any]] = {}
-        nothing: dict[str, Any] = {}
-        pairs = itertools.zip_longest(
-            self._batches(inputs), self._batches(given_diffs), fillvalue=nothing
-        )
-        for batch, diff_batch in pairs:
-            for kept, values in (
-                (outs, self.forward(blobs=blobs, **batch)),
-                (grads, self.backward(diffs=diffs, **diff_batch)),
-            ):
-                for name, array in values.items():
-                    kept.setdefault(name, []).extend(np.array(self.backend.to_host(array)))
-        count = len(next(iter(inputs.values())))
-        return (
-            {name: np.asarray(rows[:count]) for name, rows in outs.items()},
-            {name: np.asarray(rows[:count]) for name, rows in grads.items()},
-        )
+        top_diffs = {name: inputs.pop(name) for name in list(inputs) if name in self.outputs}
+        outs, grads, size = Rows(), Rows(), self._batch_size()
+        for batch, diff_batch in itertools.zip_longest(
+            batches(inputs, size), batches(top_diffs, size), fillvalue=dict[str, Any]()
+        ):
+            outs.add(self._on_host(self.forward(blobs=blobs, **batch)))
+            grads.add(self._on_host(self.backward(diffs=diffs, **diff_batch)))
+        return outs.first(count_of(inputs)), grads.first(count_of(inputs))
 
     def _forward(self, start: int, end: int) -> float:
         """pycaffe's: layers by number, returns the loss."""
@@ -275,19 +263,11 @@ class Net(CoreNet):
             target = blob.diff if diff else blob.data
             target[...] = self.backend.asarray(values, blob.dtype)
 
-    def _batches(self, records: dict[str, Any]) -> Iterable[dict[str, Any]]:
-        """Cuts records into batches of the net's size, the last one filled up with zeros."""
-        if not records:
-            return
-        count = len(next(iter(records.values())))
-        size = self.blobs[next(iter(records))].shape[0]
-        for begin in range(0, count, size):
-            batch = {}
-            for name, rows in records.items():
-                part = np.asarray(rows[begin : begin + size])
-                padding = [(0, size - len(part))] + [(0, 0)] * (part.ndim - 1)
-                batch[name] = np.pad(part, padding)
-            yield batch
+    def _batch_size(self) -> int:
+        return self.blobs[self.inputs[0]].shape[0] if self.inputs else 1
+
+    def _on_host(self, values: dict[str, Array]) -> dict[str, Any]:
+        return {name: self.backend.to_host(array) for name, array in values.items()}
 
 
 def _by_name(positional: tuple[Any, ...], **named: Any) -> dict[str, Any]:
