@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.oracle_cases import OracleCase
 
 from nst.backend import Backend
-from support.oracle_cases import OracleCase
 
 REPO = Path(__file__).resolve().parents[2]
 OWN = sorted((REPO / "tests/data/layers").glob("*.npz"))

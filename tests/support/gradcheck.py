@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from support.layer_rig import LayerRig, write
 
 from nst.backend import Backend
-from nst.core import TEST, Blob
+from nst.core import TEST
 
 Values = NDArray[Any]
 
@@ -33,6 +33,8 @@ def check_gradients(
     wrt: Sequence[int] | None = None,
     wrt_params: Sequence[int] | None = None,
     params: Sequence[ArrayLike] | None = None,
+    unused_tops: Sequence[int] = (),
+    fresh: bool = False,
     phase: int = TEST,
     in_place: bool = False,
     seed: int = 7,
@@ -48,16 +50,24 @@ def check_gradients(
         wrt: bottoms with a gradient (all by default); the others must stay untouched.
         wrt_params: parameter blobs with a gradient (all by default); the others must stay untouched.
         params: values of the parameter blobs, random normal by default.
+        unused_tops: tops whose gradient the layer is documented not to use; it is random all the same.
+        fresh: the layer carries state from forward to forward, so make a new one for each.
         step: half the distance of the two points of a difference.
         tolerance: allowed error, relative to the larger of 1 and both values.
     """
-    rig = LayerRig(
-        backend, text, bottoms, tops=tops, phase=phase, in_place=in_place, context=context
-    )
+
+    def make() -> LayerRig:
+        return LayerRig(
+            backend, text, bottoms, tops=tops, phase=phase, in_place=in_place, context=context
+        )
+
+    rig = make()
     draw = np.random.default_rng(seed)
     for i, blob in enumerate(rig.params):
         write(blob, "data", draw.normal(size=blob.shape) if params is None else params[i])
-    check = _Check(rig, draw, wrt, wrt_params, step, tolerance)
+    check = _Check(
+        rig, draw, wrt, wrt_params, step, tolerance, unused_tops, make if fresh else None
+    )
     check.every_gradient()
     check.single_bottoms()
     check.frozen_parameters()
@@ -74,7 +84,10 @@ class _Check:
         wrt_params: Sequence[int] | None,
         step: float,
         tolerance: float,
+        unused_tops: Sequence[int],
+        make: Callable[[], LayerRig] | None,
     ) -> None:
+        self.make, self.unused_tops = make, unused_tops
         self.rig, self.draw, self.step, self.tolerance = rig, draw, step, tolerance
         self.wrt = list(range(len(rig.bottom)) if wrt is None else wrt)
         self.wrt_params = list(range(len(rig.params)) if wrt_params is None else wrt_params)
@@ -86,14 +99,24 @@ class _Check:
 
     def forward(self) -> list[Values]:
         """Tops for the present parameter values and the starting bottoms and random numbers."""
+        if self.make is not None:
+            self._renew(self.make())
         for blob, values in zip(self.rig.bottom, self.inputs, strict=True):
             write(blob, "data", values)
         self.rig.rng.restore(self.rng_state)
         return self.rig.forward()
 
+    def _renew(self, rig: LayerRig) -> None:
+        """Goes on with a new layer of the same parameters."""
+        old = self.rig.layer
+        for mine, theirs in zip(rig.params, old.params, strict=True):
+            write(mine, "data", theirs.to_host())
+        rig.layer.params_propagate_down = old.params_propagate_down
+        self.rig = rig
+
     def objective(self) -> float:
-        pairs = zip(self.forward(), self.cotangents, strict=True)
-        return float(sum(np.vdot(y, u) for y, u in pairs))
+        pairs = enumerate(zip(self.forward(), self.cotangents, strict=True))
+        return float(sum(np.vdot(y, u) for i, (y, u) in pairs if i not in self.unused_tops))
 
     def backward(self, wanted: Sequence[int]) -> tuple[list[Values], list[Values], list[Values]]:
         """Returns bottom diffs, parameter diffs, and what the parameter diffs held before."""
@@ -116,12 +139,10 @@ class _Check:
                 assert np.isnan(analytic).all(), self.says(
                     f"bottom {i}: written without being asked"
                 )
-        for i, blob in enumerate(self.rig.params):
+        for i in range(len(param)):
             added = param[i] - before[i]
             if i in self.wrt_params:
-                self.compare(
-                    f"parameter {i}", self.param_values[i], added, self.with_param(i, blob)
-                )
+                self.compare(f"parameter {i}", self.param_values[i], added, self.with_param(i))
             else:
                 assert not added.any(), self.says(
                     f"parameter {i}: diff changed, it has no gradient"
@@ -145,11 +166,11 @@ class _Check:
         for i, (now, then) in enumerate(zip(param, before, strict=True)):
             np.testing.assert_array_equal(now, then, self.says(f"parameter {i} is frozen"))
 
-    def with_param(self, index: int, blob: Blob) -> Callable[[], float]:
+    def with_param(self, index: int) -> Callable[[], float]:
         """The objective after copying the (changed) value of a parameter into the layer."""
 
         def objective() -> float:
-            write(blob, "data", self.param_values[index])
+            write(self.rig.params[index], "data", self.param_values[index])
             return self.objective()
 
         return objective

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from support.layer_rig import write
 
 from nst.backend import Backend
 from nst.core import TEST, TRAIN, Blob
 from nst.io.prototxt import read_net
 from nst.net import Net
-from support.layer_rig import write
 
 Values = NDArray[Any]
 Pair = tuple[str, Values, Values]
