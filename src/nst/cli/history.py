@@ -1,4 +1,4 @@
-"""The history of a run as a CSV file and as a plot."""
+"""The history of a style run as a CSV file and as a plot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nst.errors import UsageError
+from nst.cli.plot import Curve, plot_curves
 from nst.io.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -38,55 +38,11 @@ def write_history(path: Path, history: Sequence[Progress]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def need_matplotlib() -> None:
-    """Raises UsageError now, before a long run, if no plot can be drawn at its end."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError(
-            "--plot: needs matplotlib, which is not installed. Run: pip install 'nst-caffe[plot]'"
-        ) from None
-
-
 def plot_history(path: Path, history: Sequence[Progress], title: str) -> None:
-    """Draws total loss and terms over the iterations, on a logarithmic axis. Raises FileError."""
-    names = list(history[0].record.loss_terms) if history else []
-    curves = {"total": [progress.record.loss for progress in history]}
-    for name in names:
-        curves[name] = [progress.record.loss_terms.get(name, 0.0) for progress in history]
-    plot_curves(path, [progress.done for progress in history], curves, title=title, ylabel="loss")
-
-
-def plot_curves(
-    path: Path,
-    iterations: Sequence[float],
-    curves: dict[str, list[float]],
-    *,
-    title: str,
-    ylabel: str,
-) -> None:
-    """Draws curves over one axis of iterations to a PNG, SVG or PDF file, as the suffix says."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for number, (name, values) in enumerate(curves.items()):
-        axes.plot(iterations, values, label=name, linewidth=2 if not number else 1)
-    if all(value > 0 for values in curves.values() for value in values):
-        axes.set_yscale("log")
-    axes.set(xlabel="iteration", ylabel=ylabel, title=title)
-    axes.grid(True, which="major", alpha=0.3)
-    axes.legend(fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip(".") or "png", dpi=120)
-    write_atomically(path, buffer.getvalue())
-
-
-def check_plot_path(path: Path) -> None:
-    """Raises UsageError for a suffix that cannot be plotted."""
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise UsageError(
-            f"{path}: unknown plot format (got {path.suffix!r}, expected .png, .svg or .pdf)"
-        )
+    """Draws total loss and terms over the iterations. Raises FileError."""
+    iterations = [float(progress.done) for progress in history]
+    curves = [Curve("total", iterations, [progress.record.loss for progress in history])]
+    for name in history[0].record.loss_terms if history else ():
+        terms = [progress.record.loss_terms.get(name, 0.0) for progress in history]
+        curves.append(Curve(name.removeprefix("loss_"), iterations, terms))
+    plot_curves(path, curves, title=title, ylabel="loss")

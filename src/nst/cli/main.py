@@ -18,6 +18,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "upgrade": ("upgrade", "bring a net or solver file to the current form"),
     "layers": ("layers", "list the layer types"),
     "info": ("info", "versions, backends, models and what is missing"),
+    "train": ("train", "train a net, from scratch, from weights or from a snapshot"),
+    "test": ("testing", "score a net on the data that its test phase reads"),
     "time": ("timing", "time a net layer by layer"),
 }
 """Command -> (module of nst.cli, one line of help)."""

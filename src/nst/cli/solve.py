@@ -10,18 +10,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nst.backend import available_backends, get_backend
-from nst.backend.interface import Backend
 from nst.cli.augmented import augmented_net
-from nst.cli.history import check_plot_path, need_matplotlib, plot_history, write_history
+from nst.cli.backend_choice import choose_backend
+from nst.cli.history import plot_history, write_history
 from nst.cli.outcome import DONE, OneLineParser, RunFailed, guarded
+from nst.cli.plot import check_plot_path, need_matplotlib
 from nst.cli.progress import Display, display_for
 from nst.cli.recipe import recipe_of
 from nst.cli.report import Report, announce, conclude
 from nst.cli.signals import stop_on_signals
 from nst.cli.solve_settings import read_settings
 from nst.cli.style_flags import add_style_flags
-from nst.errors import FileError, ImageError, UsageError
+from nst.errors import FileError, ImageError
 from nst.io.atomic import write_atomically
 from nst.io.picture_output import check_writable, write_picture
 from nst.io.picture_transform import to_uint8
@@ -67,7 +67,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_style_flags(parser)
     run_flags = parser.add_argument_group("run")
-    add_backend_flags(run_flags)
+    run_flags.add_argument(
+        "--backend", default="auto", metavar="NAME", help="auto, numpy, cpu or cuda; see `nst info`"
+    )
+    run_flags.add_argument(
+        "--threads", type=int, metavar="N", help="of the cpu backend; default: all"
+    )
     run_flags.add_argument(
         "--dump-net", metavar="FILE", help="write the augmented net as prototxt; - prints it"
     )
@@ -81,14 +86,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     run_flags.add_argument("--quiet", action="store_true", help="print nothing but errors")
     run_flags.add_argument("--debug", action="store_true", help="print the log, and tracebacks")
-
-
-def add_backend_flags(group: argparse._ActionsContainer) -> None:
-    """`--backend` and `--threads`, as every command that computes has them."""
-    group.add_argument(
-        "--backend", default="auto", metavar="NAME", help="auto, numpy, cpu or cuda; see `nst info`"
-    )
-    group.add_argument("--threads", type=int, metavar="N", help="of the cpu backend; default: all")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,18 +108,6 @@ def run(args: argparse.Namespace) -> int:
         every = settings.display if settings.HasField("display") else None
         display = display_for(console, total, every, quiet=args.quiet)
         return _paint(args, job, output, display, report)
-
-
-def choose_backend(args: argparse.Namespace) -> tuple[Backend, str]:
-    """The backend that the flags ask for, and a line that says what was chosen and why."""
-    if args.threads is not None and args.threads < 1:
-        raise UsageError(f"--threads: must be at least 1 (got {args.threads})")
-    backend = get_backend(args.backend, threads=args.threads)
-    state = next(row for row in available_backends() if row.name == backend.name)
-    chosen = "the best one here" if args.backend == "auto" else "asked for"
-    if args.threads is not None and backend.name != "cpu":
-        chosen += "; --threads has no effect on it"
-    return backend, f"{backend.name}, {chosen}: {state.reason}"
 
 
 # ---- the run and what is kept of it ------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from nst.solvers.snapshot import RuleMemory, SnapshotPaths, check_writable, weig
 from nst.solvers.testing import run_test
 
 Callback = Callable[[], None]
+TestResults = list[dict[str, list[float]]]
 
 
 class Solver(ABC):
@@ -71,6 +72,8 @@ class Solver(ABC):
         self.on_start: list[Callback] = []
         self.on_gradients_ready: list[Callback] = []
         self.on_iteration: list[Callable[[IterationRecord], None]] = []
+        self.on_test: list[Callable[[int, TestResults], None]] = []
+        """Called after every test with the iteration and the mean outputs of each test net."""
         self.options_hash = ""
         """Fingerprint of the run, written into snapshots; a state with another one is refused."""
         self.size_index = 0
@@ -154,6 +157,8 @@ class Solver(ABC):
             if means is None:
                 break
             results.append(means)
+        for callback in self.on_test:
+            callback(self.iter, results)
         return results
 
     # ---- snapshots ------------------------------------------------------------------------------
