@@ -117,3 +117,28 @@ def least_squares(features: NDArray[Any], targets: NDArray[Any]) -> Objective:
         return 0.5 * float(error @ error) / count, [features.T @ error / count, error.sum() / count]
 
     return objective
+
+
+def gram_of_filters(seed: int) -> tuple[Objective, NDArray[Any]]:
+    """Matching the Gram matrix of random filters, rectified: style transfer in one layer; and a start."""
+    rng = np.random.default_rng(seed)
+    size, patch, filters = 120, 5, 12
+    bank = rng.normal(size=(filters, patch)) / np.sqrt(patch)
+    columns = np.arange(size - patch + 1)[None, :] + np.arange(patch)[:, None]
+
+    def features(x: NDArray[Any]) -> NDArray[Any]:
+        return np.maximum(bank @ x[columns], 0)
+
+    wanted = features(100 * np.sin(np.arange(size) * 0.7) * rng.uniform(size=size))
+    target = wanted @ wanted.T / columns.shape[1]
+
+    def objective(values: Values) -> tuple[float, Values]:
+        (x,) = values
+        active = features(x)
+        error = active @ active.T / columns.shape[1] - target
+        back = bank.T @ ((4 * error @ active / columns.shape[1]) * (active > 0))
+        gradient = np.zeros_like(x)
+        np.add.at(gradient, columns, back)
+        return float(np.sum(error**2)), [gradient]
+
+    return objective, 20 * rng.normal(size=size)

@@ -132,14 +132,14 @@ class LBFGS(Solver):
         """How far to go along -g without curvature: the scale of earlier pairs, else a guess.
 
         The guess: the step that would end at loss 0 if the loss were quadratic and its curvature equal
-        in all directions, but no change above a tenth of the largest value.
+        in all directions, but no change above the largest value.
         """
         if self._pairs.scale > 0:
             return self._pairs.scale
         xp, dot = self._backend.xp, self._backend.dot
         guess = abs(self._start.loss) / dot(self._g, self._g) or 1e-3
         largest, steepest = float(xp.abs(self._x).max()), float(xp.abs(self._g).max())
-        return min(guess, 0.1 * largest / steepest) if largest > 0 else guess
+        return min(guess, largest / steepest) if largest > 0 else guess
 
     def _try(self, step: float) -> Trial:
         """Loss and slope at x + step * d; leaves values and gradient there in the `_new` vectors."""
