@@ -10,13 +10,22 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from nst.proto import FeatureWeight
+
+_LIMITS = {
+    FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
+}
+
 
 @dataclass(frozen=True)
 class WeightedName:
-    """`name` or `name:weight` of the command line; weight None if it was left out."""
+    """`name`, `name:weight` or `name:weight:statistic` of the command line; None what was left out."""
 
     name: str
     weight: float | None = None
+    statistic: int | None = None
 
 
 def picture_with_weight(text: str) -> WeightedName:
@@ -31,25 +40,28 @@ def picture_with_weight(text: str) -> WeightedName:
 
 
 def layers(text: str) -> list[WeightedName]:
-    return [_named(part.strip()) for part in text.split(",") if part.strip()]
+    """`NAME[:WEIGHT[:STATISTIC]]`, several separated by commas."""
+    return [_layer(part.strip()) for part in text.split(",") if part.strip()]
 
 
-def _named(text: str) -> WeightedName:
-    name, colon, number = text.rpartition(":")
-    if not colon:
-        return WeightedName(text)
+def _layer(text: str) -> WeightedName:
+    name, *more = text.split(":")
+    if len(more) > 2:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME[:WEIGHT[:STATISTIC]]")
     try:
-        return WeightedName(name, float(number))
+        weight = float(more[0]) if more else None
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"no weight after the colon (got {text!r}, expected NAME or NAME:WEIGHT)"
         ) from None
+    field = FeatureWeight.DESCRIPTOR.fields_by_name["statistic"]
+    return WeightedName(name, weight, enum(field)(more[1]) if len(more) > 1 else None)
 
 
 def numbers(number: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     def read(text: str) -> list[Any]:
         try:
-            return [number(part) for part in text.split(",")]
+            return [number(part) for part in text.split(",") if part]
         except ValueError:
             raise argparse.ArgumentTypeError(
                 f"not numbers (got {text!r}, expected some separated by commas)"
@@ -58,10 +70,9 @@ def numbers(number: Callable[[str], Any]) -> Callable[[str], list[Any]]:
     return read
 
 
-def whole(field: FieldDescriptor) -> Callable[[str], int]:
+def whole(field: Any) -> Callable[[str], int]:
     """Reads a whole number that the field can hold."""
-    unsigned = field.type == FieldDescriptor.TYPE_UINT32
-    low, high = (0, 2**32 - 1) if unsigned else (-(2**31), 2**31 - 1)
+    low, high = _LIMITS[field.cpp_type]
 
     def read(text: str) -> int:
         try:
@@ -70,16 +81,15 @@ def whole(field: FieldDescriptor) -> Callable[[str], int]:
             value = high + 1
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"not a number of iterations or pixels (got {text!r}, expected {low} to {high})"
+                f"got {text!r}, expected a whole number, {low} to {high}"
             )
         return value
 
     return read
 
 
-def enum(field: FieldDescriptor) -> Callable[[str], int]:
-    assert field.enum_type is not None
-    numbers = {value.name.lower(): value.number for value in field.enum_type.values}
+def enum(field: Any) -> Callable[[str], int]:
+    numbers: dict[str, int] = {value.name.lower(): value.number for value in field.enum_type.values}
 
     def read(text: str) -> int:
         if text.lower() not in numbers:

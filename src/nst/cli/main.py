@@ -53,7 +53,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         epilog="`nst COMMAND --help` explains a command. --debug prints the log, and tracebacks.",
     )
     parser.add_argument("--version", action="version", version=f"nst {nst_version()}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
     for name, (module, text) in COMMANDS.items():
         if name == command:
             importlib.import_module(f"nst.cli.{module}").add_parser(subparsers)

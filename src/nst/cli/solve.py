@@ -30,6 +30,7 @@ from nst.io.resample import fit_longest_side
 from nst.style.job import StyleJob, load_job
 from nst.style.run import Observer, Progress, StyleRun
 
+_USAGE = "[solver.prototxt] [--content FILE] [--style FILE] [flags]"
 _ABOUT = (
     "Paints one picture in the manner of another. A solver file says what to do; flags override it; "
     "with neither, the pictures that come with the package are used."
@@ -39,7 +40,7 @@ _ABOUT = (
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `nst-solve`; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = OneLineParser(prog="nst-solve", description=_ABOUT)
+    parser = OneLineParser(prog="nst-solve", usage=f"nst-solve {_USAGE}", description=_ABOUT)
     add_flags(parser)
 
     def command() -> int:
@@ -52,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`nst solve`, the same."""
-    parser = subparsers.add_parser("solve", description=_ABOUT, help="paint a picture")
+    parser = subparsers.add_parser(
+        "solve", usage=f"nst solve {_USAGE}", description=_ABOUT, help="paint a picture"
+    )
     add_flags(parser)
     parser.set_defaults(run=run)
 

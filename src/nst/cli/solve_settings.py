@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from nst.cli.style_flags import apply_to_styles, to_message
+from nst.cli.style_message import apply_to_styles, to_message
 from nst.errors import UsageError, did_you_mean
 from nst.io.known_models import known_models, locate_models
 from nst.io.prototxt import read_solver

@@ -29,7 +29,9 @@ def read_schedule(settings: SolverParameter, own_size: int) -> tuple[Stage, ...]
     result gets it, but at most DEFAULT_SIZE. Raises UsageError.
     """
     style = settings.style_transfer_param
-    sizes = list(style.sizes) or [style.size or min(own_size, DEFAULT_SIZE)]
+    sizes = list(style.sizes) or [
+        style.size if style.HasField("size") else min(own_size, DEFAULT_SIZE)
+    ]
     if any(size < SMALLEST_SIDE for size in sizes):
         raise UsageError(f"size: too small (got {min(sizes)}, expected at least {SMALLEST_SIDE})")
     if sizes != sorted(sizes):

@@ -1,0 +1,61 @@
+"""The help of the flags that are made from fields, by field, in the order in which --help shows them."""
+
+from __future__ import annotations
+
+OBJECTIVE = {
+    "preset": "named set of values for all that follows; `nst presets` prints them",
+    "content_weight": "factor on all content terms",
+    "style_weight": "factor on all style terms",
+    "tv_weight": "factor on total variation, which smooths; 0 leaves it out",
+    "content_loss": "form of the content terms",
+    "style_loss": "form of the style terms",
+    "content_scale": "value of the SCALAR layers before content losses",
+    "gram_normalize": "what Gram matrices are divided by: channels, height, width",
+    "gram_scale": "factor on Gram matrices",
+    "style_statistic": "what of a style layer's features is compared",
+    "mmd_offset": "constant of the kernel of mmd_polynomial",
+    "gate": "which gradients pass the EVENT layers",
+    "exact_gradient": "off: MyCaffe's gradients, which leave the scales out",
+    "pooling": "replaces the net's pooling",
+}
+RESULT = {
+    "size": "longest side of the picture in pixels; one size, whatever the file or preset plans",
+    "sizes": "coarse to fine: longest sides, small first, as in 128,256,512",
+    "output": "the picture to write: png, jpg, tiff or webp",
+    "save_every": "iterations between intermediate pictures; 0 writes none",
+    "average_iterates": "the result is the mean of the last N iterates; 0 takes the last",
+    "clamp": "keep every pixel inside what a picture can show",
+}
+SOLVER = {
+    "type": "update rule: LBFGS, Adam, SGD, Nesterov, AdaGrad, RMSProp or AdaDelta",
+    "base_lr": "learning rate; for LBFGS the first step length",
+    "lr_policy": "how the rate changes: fixed, step, exp, inv, multistep, poly or sigmoid",
+    "gamma": "factor or steepness of the policy",
+    "power": "exponent of the policy",
+    "stepsize": "iterations between drops of the policies step and sigmoid",
+    "stepvalue": "iterations at which the policy multistep drops the rate",
+    "momentum": "share of the last step; Adam's beta1, AdaDelta's decay",
+    "momentum2": "Adam's beta2",
+    "rms_decay": "share of the past in RMSProp's mean square",
+    "delta": "keeps divisors from zero in Adam, AdaGrad, RMSProp, AdaDelta",
+    "clip_gradients": "largest L2 norm of the gradient; below 0 is no limit",
+    "lbfgs_corrections": "pairs of vectors that LBFGS remembers",
+    "line_search": "how LBFGS finds its step lengths",
+    "average_loss": "iterations over which the logged loss is averaged",
+    "display": "iterations between lines of progress when output is not a terminal; 0 is silent",
+}
+TOTAL_VARIATION = {
+    "beta": "exponent of total variation: 2 smooth, 1 keeps edges",
+    "epsilon": "added under that exponent's root",
+    "form": "which differences total variation counts",
+}
+SPREAD = (
+    "content",
+    "style",
+    "init",
+    "tv_loss_param",
+    "transform_param",
+    "iterations",
+    "color_order",
+)
+"""Fields of the style block that have flags of their own making."""
