@@ -50,6 +50,22 @@ def test_flags_win_over_everything() -> None:
     assert style.style[0].layer[0].name == "conv1_1"
 
 
+def test_one_size_above_replaces_a_schedule_below() -> None:
+    under = parse_solver("max_iter: 9 style_transfer_param { sizes: [64, 128] iterations: [5, 4] }")
+
+    settings = merged(under, parse_solver("style_transfer_param { size: 300 }"))
+
+    assert settings == parse_solver("max_iter: 9 style_transfer_param { size: 300 }")
+
+
+def test_max_iter_above_replaces_the_iterations_per_size_below() -> None:
+    under = parse_solver("max_iter: 9 style_transfer_param { sizes: [64, 128] iterations: [5, 4] }")
+
+    settings = merged(under, parse_solver("max_iter: 3"))
+
+    assert settings == parse_solver("max_iter: 3 style_transfer_param { sizes: [64, 128] }")
+
+
 def test_a_preset_named_by_a_flag_starts_over_but_keeps_model_and_pictures() -> None:
     flags = parse_solver('style_transfer_param { preset: "gatys" }')
 

@@ -25,11 +25,20 @@ _OF_THE_MODEL_OR_USER = (
     "save_every",
 )
 
+_INSTEAD_OF = {"size": ("sizes", "iterations"), "sizes": ("size", "iterations")}
+"""A field above -> fields below that it replaces: one size stands for a whole schedule."""
+
 
 def merged(under: M, over: M) -> M:
     """Returns `under` with every field that `over` sets replaced; neither argument is changed."""
     result = type(under)()
     result.CopyFrom(under)
+    given = {field.name for field, _ in over.ListFields()}
+    for name in {other for field in given for other in _INSTEAD_OF.get(field, ())} - given:
+        if name in result.DESCRIPTOR.fields_by_name:
+            result.ClearField(name)  # type: ignore[arg-type]
+    if isinstance(result, SolverParameter) and "max_iter" in given:
+        result.style_transfer_param.ClearField("iterations")
     for field, value in over.ListFields():
         current = getattr(result, field.name)
         if hasattr(value, "extend"):

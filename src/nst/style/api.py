@@ -1,0 +1,162 @@
+"""`nst.style_transfer(...)`: one call from Python, with the fields of the solver file as keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+
+from nst.backend import Backend, get_backend
+from nst.errors import UsageError, did_you_mean
+from nst.io.known_models import known_models, locate_models
+from nst.io.prototxt import read_solver
+from nst.net import StoredWeights
+from nst.proto import NetParameter, SolverParameter
+from nst.style.job import PictureSource, anchored, load_job
+from nst.style.run import Observer, StyleResult, run_job
+from nst.style.settings import with_preset
+
+DEFAULT_MODEL = "quickstart"
+"""The model that comes with its weights: what a run uses when no net is named."""
+
+Taps = Mapping[str, float] | Sequence[str]
+"""Layer names, or layer name -> weight."""
+
+
+def style_transfer(
+    content: PictureSource | None = None,
+    style: PictureSource | Sequence[PictureSource] | None = None,
+    *,
+    net: str | PathLike[str] | NetParameter | None = None,
+    weights: str | PathLike[str] | StoredWeights | None = None,
+    solver: str | PathLike[str] | None = None,
+    backend: str | Backend = "auto",
+    threads: int | None = None,
+    callback: Observer | None = None,
+    content_layers: Taps = (),
+    style_layers: Taps = (),
+    style_weights: Sequence[float] = (),
+    **options: Any,
+) -> StyleResult:
+    """Paints `content` in the manner of `style`.
+
+        result = nst.style_transfer("a.jpg", "b.jpg", size=512, max_iter=200)
+        PIL.Image.fromarray(result.image).save("out.png")
+
+    Args:
+        content: picture file, or RGB array (H, W, 3), 0 to 255. None with content_weight=0: texture.
+        style: one picture or several.
+        net: prototxt, message, or the name of a known model; by default the embedded quickstart.
+        weights: file, name of a known model, or mapping of layer name to arrays.
+        solver: a solver file whose settings the other arguments override.
+        backend, threads: where to compute.
+        callback: called as callback(progress, run) after every iteration; run.stop() ends it.
+        content_layers, style_layers: taps by name, with weights if a mapping.
+        style_weights: share of each style picture.
+        options: any field of StyleTransferParameter or SolverParameter (size, max_iter, preset,
+            style_weight, tv_weight, init="NOISE", type="Adam", random_seed, ...).
+
+    Returns the picture (`.image` uint8, `.pixels` float32), its `.history` and `.stop_reason`.
+    Raises NstError of the kind that fits, before anything is computed where possible.
+    """
+    flags = _settings(options)
+    styles = _as_list(style)
+    _add_taps(flags.style_transfer_param.content, content_layers)
+    _add_styles(flags, len(styles), style_layers, style_weights)
+    if isinstance(net, str | PathLike):
+        _name_net(flags, str(net))
+    if isinstance(weights, str | PathLike):
+        flags.weights.append(str(weights))
+    settings = with_preset(_base(solver, flags, own_net=net is not None), flags)
+    job = load_job(
+        settings,
+        get_backend(backend, threads=threads) if isinstance(backend, str) else backend,
+        content=content,
+        styles=styles,
+        net=net if isinstance(net, NetParameter) else None,
+        weights=weights if isinstance(weights, Mapping) else None,
+    )
+    return run_job(job, *([callback] if callback else []))
+
+
+def _base(
+    solver: str | PathLike[str] | None, flags: SolverParameter, *, own_net: bool
+) -> SolverParameter:
+    """The solver file underneath: the one named, none for a net of the user's own, or quickstart's."""
+    if solver is None and own_net:
+        return SolverParameter()
+    path = Path(solver) if solver else locate_models() / DEFAULT_MODEL / "solver.prototxt"
+    base = anchored(read_solver(path), path.parent)
+    if flags.weights:
+        del base.weights[:]
+    return base
+
+
+def _name_net(flags: SolverParameter, name: str) -> None:
+    """A known model's name stands for its description and, unless others are named, its weights."""
+    models = known_models()
+    if name in models:
+        flags.net = str(locate_models() / name / (models[name].net or "net.prototxt"))
+        flags.weights.append(name)
+    else:
+        flags.net = name
+
+
+def _settings(options: Mapping[str, Any]) -> SolverParameter:
+    """Keywords as a message; raises UsageError for one that no field has."""
+    settings = SolverParameter()
+    style = settings.style_transfer_param
+    for name, value in options.items():
+        owner: Message = settings
+        if name in style.DESCRIPTOR.fields_by_name:
+            owner = style
+        elif name not in settings.DESCRIPTOR.fields_by_name:
+            known = [*style.DESCRIPTOR.fields_by_name, *settings.DESCRIPTOR.fields_by_name]
+            raise UsageError(f"style_transfer: no option {name!r}.{did_you_mean(name, known)}")
+        try:
+            _set(owner, name, value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"style_transfer: {name}: {error} (got {value!r})") from error
+    return settings
+
+
+def _set(owner: Message, name: str, value: Any) -> None:
+    current = getattr(owner, name)
+    if name == "init" and isinstance(value, str):
+        value = {"from": value}
+    if hasattr(current, "extend"):
+        current.extend([value] if isinstance(value, int | float | str) else value)
+    elif not isinstance(current, Message):
+        setattr(owner, name, value)
+    elif isinstance(value, Mapping):
+        current.CopyFrom(type(current)(**value))
+    else:
+        current.CopyFrom(value)
+
+
+def _as_list(style: PictureSource | Sequence[PictureSource] | None) -> list[PictureSource]:
+    if style is None:
+        return []
+    return list(style) if isinstance(style, list | tuple) else [style]  # type: ignore[list-item]
+
+
+def _add_taps(term: Any, taps: Taps) -> None:
+    for name in taps:
+        term.layer.add(name=name, weight=taps[name] if isinstance(taps, Mapping) else 1.0)
+
+
+def _add_styles(flags: SolverParameter, count: int, taps: Taps, weights: Sequence[float]) -> None:
+    if weights and len(weights) != count:
+        raise UsageError(
+            f"style_weights: one per style picture (got {len(weights)}, expected {count})"
+        )
+    if not taps and not weights:
+        return
+    for index in range(max(count, 1)):
+        term = flags.style_transfer_param.style.add()
+        if weights:
+            term.weight = weights[index]
+        _add_taps(term, taps)
