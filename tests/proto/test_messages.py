@@ -64,7 +64,7 @@ def test_fields_carry_the_numbers_of_caffe(message: str, field: str, number: int
 
 
 def test_additions_stay_out_of_the_numbers_that_caffe_and_protobuf_use() -> None:
-    ours = ("gram_param", "event_param", "scalar_param", "tv_loss_param")
+    ours = ("gram_param", "event_param", "scalar_param", "tv_loss_param", "moments_param")
     numbers = [LayerParameter.DESCRIPTOR.fields_by_name[name].number for name in ours]
     assert all(10000 <= number < 19000 for number in numbers)
 

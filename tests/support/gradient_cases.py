@@ -41,6 +41,14 @@ def positive(*shape: int, seed: int = 0) -> Values:
     return np.random.default_rng([seed, *shape]).uniform(0.5, 2.0, shape)
 
 
+def raw_moments(features: Values, *, diagonal: bool = False) -> Values:
+    """What Moments makes of (N, C, K), by another way."""
+    second = np.einsum("nck,ndk->ncd", features, features) / features.shape[2]
+    if diagonal:
+        second = np.einsum("ncc->nc", second)[:, :, None]
+    return np.concatenate([features.mean(axis=2, keepdims=True), second], axis=2)
+
+
 def case(name: str, text: str, *bottoms: ArrayLike, **options: Any) -> GradientCase:
     return GradientCase(name, text, tuple(np.asarray(x) for x in bottoms), options)
 
@@ -436,6 +444,30 @@ CASES: dict[str, list[GradientCase]] = {
             in_place=True,
         ),
     ],
+    "MMDLoss": [
+        case("linear", 'type: "MMDLoss"', normal(2, 3, 5), normal(2, 3, 2, 2), wrt=[0]),
+        case(
+            "polynomial",
+            'type: "MMDLoss" mmd_loss_param { kernel: POLYNOMIAL offset: 0.7 }',
+            normal(2, 3, 5),
+            normal(2, 3, 4, seed=1),
+            wrt=[0],
+        ),
+        case(
+            "gaussian, its own bandwidth",
+            'type: "MMDLoss" mmd_loss_param { kernel: GAUSSIAN }',
+            normal(2, 3, 5),
+            normal(2, 3, 4, seed=1),
+            wrt=[0],
+        ),
+        case(
+            "gaussian, given bandwidth",
+            'type: "MMDLoss" mmd_loss_param { kernel: GAUSSIAN bandwidth: 2.5 }',
+            normal(1, 3, 2, 3),
+            normal(1, 3, 4, seed=1),
+            wrt=[0],
+        ),
+    ],
     "MVN": [
         case("per channel", 'type: "MVN"', normal(2, 3, 2, 3)),
         case(
@@ -445,6 +477,36 @@ CASES: dict[str, list[GradientCase]] = {
             in_place=True,
         ),
         case("mean only", 'type: "MVN" mvn_param { normalize_variance: false }', normal(2, 3, 4)),
+    ],
+    "Moments": [
+        case("default", 'type: "Moments"', normal(2, 3, 2, 4)),
+        case(
+            "full, scaled means, last axis",
+            'type: "Moments" moments_param { axis: -1 mean_scale: -1.7 }',
+            normal(2, 2, 3, 4),
+        ),
+        case(
+            "diagonal",
+            'type: "Moments" moments_param { second: DIAGONAL mean_scale: 0.5 }',
+            normal(2, 3, 2, 4),
+        ),
+        case("means", 'type: "Moments" moments_param { second: NONE }', normal(2, 3, 4)),
+    ],
+    "MomentsLoss": [
+        case(
+            "default",
+            'type: "MomentsLoss"',
+            raw_moments(normal(2, 4, 9), diagonal=True),
+            raw_moments(2 * normal(2, 4, 9, seed=1), diagonal=True),
+            wrt=[0],
+        ),
+        case(
+            "relative",
+            'type: "MomentsLoss" moments_loss_param { epsilon: 0.03 relative: true }',
+            raw_moments(normal(2, 4, 9), diagonal=True),
+            raw_moments(2 * normal(2, 4, 9, seed=1), diagonal=True),
+            wrt=[0],
+        ),
     ],
     "MultinomialLogisticLoss": [
         case("default", 'type: "MultinomialLogisticLoss"', positive(4, 3), [0.0, 2, 1, 2], wrt=[0]),
@@ -560,6 +622,10 @@ CASES: dict[str, list[GradientCase]] = {
             'type: "Reduction" reduction_param { operation: MEAN axis: 1 coeff: 3 }',
             normal(2, 3, 2),
         ),
+    ],
+    "RelativeLoss": [
+        case("same shape", 'type: "RelativeLoss"', normal(3, 4), normal(3, 4, seed=1), wrt=[0]),
+        case("same count", 'type: "RelativeLoss"', normal(1, 4), normal(1, 2, 2), wrt=[0]),
     ],
     "Reshape": [
         case(
@@ -682,6 +748,22 @@ CASES: dict[str, list[GradientCase]] = {
     "Tile": [
         case("default", 'type: "Tile" tile_param { tiles: 3 }', normal(2, 3, 2)),
         case("last axis", 'type: "Tile" tile_param { axis: -1 tiles: 2 }', normal(2, 3)),
+    ],
+    "WassersteinLoss": [
+        case(
+            "default",
+            'type: "WassersteinLoss"',
+            raw_moments(normal(2, 4, 30)),
+            raw_moments(2 * normal(2, 4, 30, seed=1)),
+            wrt=[0],
+        ),
+        case(
+            "relative, fewer places than channels",
+            'type: "WassersteinLoss" wasserstein_loss_param { epsilon: 0.03 relative: true }',
+            raw_moments(normal(1, 4, 3)),
+            raw_moments(normal(1, 4, 3, seed=1)),
+            wrt=[0],
+        ),
     ],
 }
 """Type -> its gradient checks."""

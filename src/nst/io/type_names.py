@@ -17,7 +17,10 @@ CAFFE_TYPES = (
     + ("SoftmaxWithLoss", "EuclideanLoss", "HingeLoss", "SigmoidCrossEntropyLoss")
     + ("MultinomialLogisticLoss", "InfogainLoss", "ContrastiveLoss", "Accuracy")
 )
-STYLE_TYPES = ("Gram", "Event", "Scalar", "TVLoss")
+STYLE_TYPES = (
+    *("Gram", "Event", "Scalar", "TVLoss"),
+    *("Moments", "WassersteinLoss", "MomentsLoss", "RelativeLoss", "MMDLoss"),
+)
 LAYER_TYPES = CAFFE_TYPES + STYLE_TYPES
 SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "LBFGS")
 

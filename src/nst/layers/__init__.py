@@ -42,6 +42,9 @@ from nst.layers.lrn import LRN
 from nst.layers.lstm import LSTM
 from nst.layers.lstm_unit import LSTMUnit
 from nst.layers.memory_data import MemoryData
+from nst.layers.mmd_loss import MMDLoss
+from nst.layers.moments import Moments
+from nst.layers.moments_loss import MomentsLoss
 from nst.layers.multinomial_logistic_loss import MultinomialLogisticLoss
 from nst.layers.mvn import MVN
 from nst.layers.parameter import Parameter
@@ -50,6 +53,7 @@ from nst.layers.power import Power
 from nst.layers.prelu import PReLU
 from nst.layers.python import Python
 from nst.layers.reduction import Reduction
+from nst.layers.relative_loss import RelativeLoss
 from nst.layers.relu import ReLU
 from nst.layers.reshape import Reshape
 from nst.layers.rnn import RNN
@@ -68,6 +72,7 @@ from nst.layers.tanh import TanH
 from nst.layers.threshold import Threshold
 from nst.layers.tile import Tile
 from nst.layers.tv_loss import TVLoss
+from nst.layers.wasserstein_loss import WassersteinLoss
 from nst.layers.window_data import WindowData
 
 LAYERS: tuple[type[Layer], ...] = (
@@ -108,8 +113,11 @@ LAYERS: tuple[type[Layer], ...] = (
     LSTM,
     LSTMUnit,
     Log,
+    MMDLoss,
     MVN,
     MemoryData,
+    Moments,
+    MomentsLoss,
     MultinomialLogisticLoss,
     PReLU,
     Parameter,
@@ -119,6 +127,7 @@ LAYERS: tuple[type[Layer], ...] = (
     RNN,
     ReLU,
     Reduction,
+    RelativeLoss,
     Reshape,
     SPP,
     Scalar,
@@ -135,6 +144,7 @@ LAYERS: tuple[type[Layer], ...] = (
     TanH,
     Threshold,
     Tile,
+    WassersteinLoss,
     WindowData,
 )
 """Every layer type there is."""

@@ -46,8 +46,11 @@ from nst.proto.nst_pb2 import (
     LayerParameter,
     LogParameter,
     LossParameter,
+    MMDLossParameter,
     MVNParameter,
     MemoryDataParameter,
+    MomentsLossParameter,
+    MomentsParameter,
     NamedBlob,
     NetParameter,
     NetState,
@@ -83,6 +86,7 @@ from nst.proto.nst_pb2 import (
     TransformationParameter,
     V0LayerParameter,
     V1LayerParameter,
+    WassersteinLossParameter,
     WindowDataParameter,
 )
 
@@ -126,8 +130,11 @@ __all__ = [
     "LayerParameter",
     "LogParameter",
     "LossParameter",
+    "MMDLossParameter",
     "MVNParameter",
     "MemoryDataParameter",
+    "MomentsLossParameter",
+    "MomentsParameter",
     "NamedBlob",
     "NetParameter",
     "NetState",
@@ -163,5 +170,6 @@ __all__ = [
     "TransformationParameter",
     "V0LayerParameter",
     "V1LayerParameter",
+    "WassersteinLossParameter",
     "WindowDataParameter",
 ]

@@ -159,7 +159,7 @@ class ParamSpec(_message.Message):
     def __init__(self, name: _Optional[str] = ..., share_mode: _Optional[_Union[ParamSpec.DimCheckMode, str]] = ..., lr_mult: _Optional[float] = ..., decay_mult: _Optional[float] = ...) -> None: ...
 
 class LayerParameter(_message.Message):
-    __slots__ = ("name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs", "propagate_down", "include", "exclude", "transform_param", "loss_param", "accuracy_param", "argmax_param", "batch_norm_param", "bias_param", "clip_param", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exp_param", "flatten_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "lrn_param", "memory_data_param", "mvn_param", "parameter_param", "pooling_param", "power_param", "prelu_param", "python_param", "recurrent_param", "reduction_param", "relu_param", "reshape_param", "scale_param", "sigmoid_param", "softmax_param", "spp_param", "slice_param", "swish_param", "tanh_param", "threshold_param", "tile_param", "window_data_param", "gram_param", "event_param", "scalar_param", "tv_loss_param", "freeze_learning")
+    __slots__ = ("name", "type", "bottom", "top", "phase", "loss_weight", "param", "blobs", "propagate_down", "include", "exclude", "transform_param", "loss_param", "accuracy_param", "argmax_param", "batch_norm_param", "bias_param", "clip_param", "concat_param", "contrastive_loss_param", "convolution_param", "crop_param", "data_param", "dropout_param", "dummy_data_param", "eltwise_param", "elu_param", "embed_param", "exp_param", "flatten_param", "hdf5_data_param", "hdf5_output_param", "hinge_loss_param", "image_data_param", "infogain_loss_param", "inner_product_param", "input_param", "log_param", "lrn_param", "memory_data_param", "mvn_param", "parameter_param", "pooling_param", "power_param", "prelu_param", "python_param", "recurrent_param", "reduction_param", "relu_param", "reshape_param", "scale_param", "sigmoid_param", "softmax_param", "spp_param", "slice_param", "swish_param", "tanh_param", "threshold_param", "tile_param", "window_data_param", "gram_param", "event_param", "scalar_param", "tv_loss_param", "freeze_learning", "moments_param", "wasserstein_loss_param", "moments_loss_param", "mmd_loss_param")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
     BOTTOM_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +225,10 @@ class LayerParameter(_message.Message):
     SCALAR_PARAM_FIELD_NUMBER: _ClassVar[int]
     TV_LOSS_PARAM_FIELD_NUMBER: _ClassVar[int]
     FREEZE_LEARNING_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_PARAM_FIELD_NUMBER: _ClassVar[int]
+    WASSERSTEIN_LOSS_PARAM_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_LOSS_PARAM_FIELD_NUMBER: _ClassVar[int]
+    MMD_LOSS_PARAM_FIELD_NUMBER: _ClassVar[int]
     name: str
     type: str
     bottom: _containers.RepeatedScalarFieldContainer[str]
@@ -290,7 +294,11 @@ class LayerParameter(_message.Message):
     scalar_param: ScalarParameter
     tv_loss_param: TVLossParameter
     freeze_learning: bool
-    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., bottom: _Optional[_Iterable[str]] = ..., top: _Optional[_Iterable[str]] = ..., phase: _Optional[_Union[Phase, str]] = ..., loss_weight: _Optional[_Iterable[float]] = ..., param: _Optional[_Iterable[_Union[ParamSpec, _Mapping]]] = ..., blobs: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., propagate_down: _Optional[_Iterable[bool]] = ..., include: _Optional[_Iterable[_Union[NetStateRule, _Mapping]]] = ..., exclude: _Optional[_Iterable[_Union[NetStateRule, _Mapping]]] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., loss_param: _Optional[_Union[LossParameter, _Mapping]] = ..., accuracy_param: _Optional[_Union[AccuracyParameter, _Mapping]] = ..., argmax_param: _Optional[_Union[ArgMaxParameter, _Mapping]] = ..., batch_norm_param: _Optional[_Union[BatchNormParameter, _Mapping]] = ..., bias_param: _Optional[_Union[BiasParameter, _Mapping]] = ..., clip_param: _Optional[_Union[ClipParameter, _Mapping]] = ..., concat_param: _Optional[_Union[ConcatParameter, _Mapping]] = ..., contrastive_loss_param: _Optional[_Union[ContrastiveLossParameter, _Mapping]] = ..., convolution_param: _Optional[_Union[ConvolutionParameter, _Mapping]] = ..., crop_param: _Optional[_Union[CropParameter, _Mapping]] = ..., data_param: _Optional[_Union[DataParameter, _Mapping]] = ..., dropout_param: _Optional[_Union[DropoutParameter, _Mapping]] = ..., dummy_data_param: _Optional[_Union[DummyDataParameter, _Mapping]] = ..., eltwise_param: _Optional[_Union[EltwiseParameter, _Mapping]] = ..., elu_param: _Optional[_Union[ELUParameter, _Mapping]] = ..., embed_param: _Optional[_Union[EmbedParameter, _Mapping]] = ..., exp_param: _Optional[_Union[ExpParameter, _Mapping]] = ..., flatten_param: _Optional[_Union[FlattenParameter, _Mapping]] = ..., hdf5_data_param: _Optional[_Union[HDF5DataParameter, _Mapping]] = ..., hdf5_output_param: _Optional[_Union[HDF5OutputParameter, _Mapping]] = ..., hinge_loss_param: _Optional[_Union[HingeLossParameter, _Mapping]] = ..., image_data_param: _Optional[_Union[ImageDataParameter, _Mapping]] = ..., infogain_loss_param: _Optional[_Union[InfogainLossParameter, _Mapping]] = ..., inner_product_param: _Optional[_Union[InnerProductParameter, _Mapping]] = ..., input_param: _Optional[_Union[InputParameter, _Mapping]] = ..., log_param: _Optional[_Union[LogParameter, _Mapping]] = ..., lrn_param: _Optional[_Union[LRNParameter, _Mapping]] = ..., memory_data_param: _Optional[_Union[MemoryDataParameter, _Mapping]] = ..., mvn_param: _Optional[_Union[MVNParameter, _Mapping]] = ..., parameter_param: _Optional[_Union[ParameterParameter, _Mapping]] = ..., pooling_param: _Optional[_Union[PoolingParameter, _Mapping]] = ..., power_param: _Optional[_Union[PowerParameter, _Mapping]] = ..., prelu_param: _Optional[_Union[PReLUParameter, _Mapping]] = ..., python_param: _Optional[_Union[PythonParameter, _Mapping]] = ..., recurrent_param: _Optional[_Union[RecurrentParameter, _Mapping]] = ..., reduction_param: _Optional[_Union[ReductionParameter, _Mapping]] = ..., relu_param: _Optional[_Union[ReLUParameter, _Mapping]] = ..., reshape_param: _Optional[_Union[ReshapeParameter, _Mapping]] = ..., scale_param: _Optional[_Union[ScaleParameter, _Mapping]] = ..., sigmoid_param: _Optional[_Union[SigmoidParameter, _Mapping]] = ..., softmax_param: _Optional[_Union[SoftmaxParameter, _Mapping]] = ..., spp_param: _Optional[_Union[SPPParameter, _Mapping]] = ..., slice_param: _Optional[_Union[SliceParameter, _Mapping]] = ..., swish_param: _Optional[_Union[SwishParameter, _Mapping]] = ..., tanh_param: _Optional[_Union[TanHParameter, _Mapping]] = ..., threshold_param: _Optional[_Union[ThresholdParameter, _Mapping]] = ..., tile_param: _Optional[_Union[TileParameter, _Mapping]] = ..., window_data_param: _Optional[_Union[WindowDataParameter, _Mapping]] = ..., gram_param: _Optional[_Union[GramParameter, _Mapping]] = ..., event_param: _Optional[_Union[EventParameter, _Mapping]] = ..., scalar_param: _Optional[_Union[ScalarParameter, _Mapping]] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., freeze_learning: _Optional[bool] = ...) -> None: ...
+    moments_param: MomentsParameter
+    wasserstein_loss_param: WassersteinLossParameter
+    moments_loss_param: MomentsLossParameter
+    mmd_loss_param: MMDLossParameter
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., bottom: _Optional[_Iterable[str]] = ..., top: _Optional[_Iterable[str]] = ..., phase: _Optional[_Union[Phase, str]] = ..., loss_weight: _Optional[_Iterable[float]] = ..., param: _Optional[_Iterable[_Union[ParamSpec, _Mapping]]] = ..., blobs: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., propagate_down: _Optional[_Iterable[bool]] = ..., include: _Optional[_Iterable[_Union[NetStateRule, _Mapping]]] = ..., exclude: _Optional[_Iterable[_Union[NetStateRule, _Mapping]]] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., loss_param: _Optional[_Union[LossParameter, _Mapping]] = ..., accuracy_param: _Optional[_Union[AccuracyParameter, _Mapping]] = ..., argmax_param: _Optional[_Union[ArgMaxParameter, _Mapping]] = ..., batch_norm_param: _Optional[_Union[BatchNormParameter, _Mapping]] = ..., bias_param: _Optional[_Union[BiasParameter, _Mapping]] = ..., clip_param: _Optional[_Union[ClipParameter, _Mapping]] = ..., concat_param: _Optional[_Union[ConcatParameter, _Mapping]] = ..., contrastive_loss_param: _Optional[_Union[ContrastiveLossParameter, _Mapping]] = ..., convolution_param: _Optional[_Union[ConvolutionParameter, _Mapping]] = ..., crop_param: _Optional[_Union[CropParameter, _Mapping]] = ..., data_param: _Optional[_Union[DataParameter, _Mapping]] = ..., dropout_param: _Optional[_Union[DropoutParameter, _Mapping]] = ..., dummy_data_param: _Optional[_Union[DummyDataParameter, _Mapping]] = ..., eltwise_param: _Optional[_Union[EltwiseParameter, _Mapping]] = ..., elu_param: _Optional[_Union[ELUParameter, _Mapping]] = ..., embed_param: _Optional[_Union[EmbedParameter, _Mapping]] = ..., exp_param: _Optional[_Union[ExpParameter, _Mapping]] = ..., flatten_param: _Optional[_Union[FlattenParameter, _Mapping]] = ..., hdf5_data_param: _Optional[_Union[HDF5DataParameter, _Mapping]] = ..., hdf5_output_param: _Optional[_Union[HDF5OutputParameter, _Mapping]] = ..., hinge_loss_param: _Optional[_Union[HingeLossParameter, _Mapping]] = ..., image_data_param: _Optional[_Union[ImageDataParameter, _Mapping]] = ..., infogain_loss_param: _Optional[_Union[InfogainLossParameter, _Mapping]] = ..., inner_product_param: _Optional[_Union[InnerProductParameter, _Mapping]] = ..., input_param: _Optional[_Union[InputParameter, _Mapping]] = ..., log_param: _Optional[_Union[LogParameter, _Mapping]] = ..., lrn_param: _Optional[_Union[LRNParameter, _Mapping]] = ..., memory_data_param: _Optional[_Union[MemoryDataParameter, _Mapping]] = ..., mvn_param: _Optional[_Union[MVNParameter, _Mapping]] = ..., parameter_param: _Optional[_Union[ParameterParameter, _Mapping]] = ..., pooling_param: _Optional[_Union[PoolingParameter, _Mapping]] = ..., power_param: _Optional[_Union[PowerParameter, _Mapping]] = ..., prelu_param: _Optional[_Union[PReLUParameter, _Mapping]] = ..., python_param: _Optional[_Union[PythonParameter, _Mapping]] = ..., recurrent_param: _Optional[_Union[RecurrentParameter, _Mapping]] = ..., reduction_param: _Optional[_Union[ReductionParameter, _Mapping]] = ..., relu_param: _Optional[_Union[ReLUParameter, _Mapping]] = ..., reshape_param: _Optional[_Union[ReshapeParameter, _Mapping]] = ..., scale_param: _Optional[_Union[ScaleParameter, _Mapping]] = ..., sigmoid_param: _Optional[_Union[SigmoidParameter, _Mapping]] = ..., softmax_param: _Optional[_Union[SoftmaxParameter, _Mapping]] = ..., spp_param: _Optional[_Union[SPPParameter, _Mapping]] = ..., slice_param: _Optional[_Union[SliceParameter, _Mapping]] = ..., swish_param: _Optional[_Union[SwishParameter, _Mapping]] = ..., tanh_param: _Optional[_Union[TanHParameter, _Mapping]] = ..., threshold_param: _Optional[_Union[ThresholdParameter, _Mapping]] = ..., tile_param: _Optional[_Union[TileParameter, _Mapping]] = ..., window_data_param: _Optional[_Union[WindowDataParameter, _Mapping]] = ..., gram_param: _Optional[_Union[GramParameter, _Mapping]] = ..., event_param: _Optional[_Union[EventParameter, _Mapping]] = ..., scalar_param: _Optional[_Union[ScalarParameter, _Mapping]] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., freeze_learning: _Optional[bool] = ..., moments_param: _Optional[_Union[MomentsParameter, _Mapping]] = ..., wasserstein_loss_param: _Optional[_Union[WassersteinLossParameter, _Mapping]] = ..., moments_loss_param: _Optional[_Union[MomentsLossParameter, _Mapping]] = ..., mmd_loss_param: _Optional[_Union[MMDLossParameter, _Mapping]] = ...) -> None: ...
 
 class GramParameter(_message.Message):
     __slots__ = ("axis", "alpha", "beta", "normalize", "disable_scaling_on_gradient")
@@ -345,12 +353,72 @@ class ScalarParameter(_message.Message):
     def __init__(self, value: _Optional[float] = ..., operation: _Optional[_Union[ScalarParameter.Operation, str]] = ..., passthrough_gradient: _Optional[bool] = ...) -> None: ...
 
 class TVLossParameter(_message.Message):
-    __slots__ = ("beta", "epsilon")
+    __slots__ = ("beta", "epsilon", "form")
+    class Form(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORWARD: _ClassVar[TVLossParameter.Form]
+        NINE_POINT: _ClassVar[TVLossParameter.Form]
+    FORWARD: TVLossParameter.Form
+    NINE_POINT: TVLossParameter.Form
     BETA_FIELD_NUMBER: _ClassVar[int]
     EPSILON_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     beta: float
     epsilon: float
-    def __init__(self, beta: _Optional[float] = ..., epsilon: _Optional[float] = ...) -> None: ...
+    form: TVLossParameter.Form
+    def __init__(self, beta: _Optional[float] = ..., epsilon: _Optional[float] = ..., form: _Optional[_Union[TVLossParameter.Form, str]] = ...) -> None: ...
+
+class MomentsParameter(_message.Message):
+    __slots__ = ("axis", "second", "mean_scale")
+    class Second(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FULL: _ClassVar[MomentsParameter.Second]
+        DIAGONAL: _ClassVar[MomentsParameter.Second]
+        NONE: _ClassVar[MomentsParameter.Second]
+    FULL: MomentsParameter.Second
+    DIAGONAL: MomentsParameter.Second
+    NONE: MomentsParameter.Second
+    AXIS_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FIELD_NUMBER: _ClassVar[int]
+    MEAN_SCALE_FIELD_NUMBER: _ClassVar[int]
+    axis: int
+    second: MomentsParameter.Second
+    mean_scale: float
+    def __init__(self, axis: _Optional[int] = ..., second: _Optional[_Union[MomentsParameter.Second, str]] = ..., mean_scale: _Optional[float] = ...) -> None: ...
+
+class WassersteinLossParameter(_message.Message):
+    __slots__ = ("epsilon", "relative")
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    epsilon: float
+    relative: bool
+    def __init__(self, epsilon: _Optional[float] = ..., relative: _Optional[bool] = ...) -> None: ...
+
+class MomentsLossParameter(_message.Message):
+    __slots__ = ("epsilon", "relative")
+    EPSILON_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    epsilon: float
+    relative: bool
+    def __init__(self, epsilon: _Optional[float] = ..., relative: _Optional[bool] = ...) -> None: ...
+
+class MMDLossParameter(_message.Message):
+    __slots__ = ("kernel", "offset", "bandwidth")
+    class Kernel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        LINEAR: _ClassVar[MMDLossParameter.Kernel]
+        POLYNOMIAL: _ClassVar[MMDLossParameter.Kernel]
+        GAUSSIAN: _ClassVar[MMDLossParameter.Kernel]
+    LINEAR: MMDLossParameter.Kernel
+    POLYNOMIAL: MMDLossParameter.Kernel
+    GAUSSIAN: MMDLossParameter.Kernel
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
+    kernel: MMDLossParameter.Kernel
+    offset: float
+    bandwidth: float
+    def __init__(self, kernel: _Optional[_Union[MMDLossParameter.Kernel, str]] = ..., offset: _Optional[float] = ..., bandwidth: _Optional[float] = ...) -> None: ...
 
 class TransformationParameter(_message.Message):
     __slots__ = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
@@ -1213,7 +1281,7 @@ class NamedBlob(_message.Message):
     def __init__(self, name: _Optional[str] = ..., blob: _Optional[_Union[BlobProto, _Mapping]] = ...) -> None: ...
 
 class StyleTransferParameter(_message.Message):
-    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order")
+    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order", "style_statistic", "mmd_offset")
     class LineSearch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STRONG_WOLFE: _ClassVar[StyleTransferParameter.LineSearch]
@@ -1226,10 +1294,24 @@ class StyleTransferParameter(_message.Message):
         MEAN: _ClassVar[StyleTransferParameter.LossForm]
         GATYS: _ClassVar[StyleTransferParameter.LossForm]
         CHANNELS_POW4: _ClassVar[StyleTransferParameter.LossForm]
+        RELATIVE: _ClassVar[StyleTransferParameter.LossForm]
     HALF_SUM: StyleTransferParameter.LossForm
     MEAN: StyleTransferParameter.LossForm
     GATYS: StyleTransferParameter.LossForm
     CHANNELS_POW4: StyleTransferParameter.LossForm
+    RELATIVE: StyleTransferParameter.LossForm
+    class StyleStatistic(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        GRAM: _ClassVar[StyleTransferParameter.StyleStatistic]
+        W2: _ClassVar[StyleTransferParameter.StyleStatistic]
+        MOMENTS: _ClassVar[StyleTransferParameter.StyleStatistic]
+        MMD_LINEAR: _ClassVar[StyleTransferParameter.StyleStatistic]
+        MMD_POLYNOMIAL: _ClassVar[StyleTransferParameter.StyleStatistic]
+    GRAM: StyleTransferParameter.StyleStatistic
+    W2: StyleTransferParameter.StyleStatistic
+    MOMENTS: StyleTransferParameter.StyleStatistic
+    MMD_LINEAR: StyleTransferParameter.StyleStatistic
+    MMD_POLYNOMIAL: StyleTransferParameter.StyleStatistic
     class ColorOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         BGR: _ClassVar[StyleTransferParameter.ColorOrder]
@@ -1262,6 +1344,8 @@ class StyleTransferParameter(_message.Message):
     SAVE_EVERY_FIELD_NUMBER: _ClassVar[int]
     TRANSFORM_PARAM_FIELD_NUMBER: _ClassVar[int]
     COLOR_ORDER_FIELD_NUMBER: _ClassVar[int]
+    STYLE_STATISTIC_FIELD_NUMBER: _ClassVar[int]
+    MMD_OFFSET_FIELD_NUMBER: _ClassVar[int]
     preset: str
     content: ContentTerm
     style: _containers.RepeatedCompositeFieldContainer[StyleTerm]
@@ -1288,15 +1372,19 @@ class StyleTransferParameter(_message.Message):
     save_every: int
     transform_param: TransformationParameter
     color_order: StyleTransferParameter.ColorOrder
-    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ...) -> None: ...
+    style_statistic: StyleTransferParameter.StyleStatistic
+    mmd_offset: float
+    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ..., style_statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ..., mmd_offset: _Optional[float] = ...) -> None: ...
 
 class FeatureWeight(_message.Message):
-    __slots__ = ("name", "weight")
+    __slots__ = ("name", "weight", "statistic")
     NAME_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    STATISTIC_FIELD_NUMBER: _ClassVar[int]
     name: str
     weight: float
-    def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+    statistic: StyleTransferParameter.StyleStatistic
+    def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ...) -> None: ...
 
 class ContentTerm(_message.Message):
     __slots__ = ("image", "layer")
