@@ -99,10 +99,11 @@ class LiveDisplay:
             expand=True,
         )
         self._task = self._bars.add_task("preparing", total=total, rate="")
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8)
         self._rate = Rate()
         self._latest: Progress | None = None
         self._stopping = False
+        self._mark = "█" if console.encoding.lower().startswith("utf") else "#"
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=8)
 
     def __enter__(self) -> LiveDisplay:
         self._live.start()
@@ -128,7 +129,7 @@ class LiveDisplay:
     def _render(self) -> RenderableType:
         parts: list[RenderableType] = [self._bars]
         if self._latest is not None:
-            parts.append(_loss_table(self._latest))
+            parts.append(_loss_table(self._latest, self._mark))
         if self._stopping:
             parts.append(Text("stopping after this iteration; Ctrl-C again aborts at once"))
         return Group(*parts)
@@ -170,7 +171,7 @@ def terms_in_order(terms: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(short, key=lambda term: rank(term[0]))
 
 
-def _loss_table(progress: Progress) -> Table:
+def _loss_table(progress: Progress, mark: str) -> Table:
     loss = progress.record.loss
     table = Table.grid(padding=(0, 2))
     table.add_column()
@@ -179,5 +180,5 @@ def _loss_table(progress: Progress) -> Table:
     table.add_row("loss", f"{loss:.6g}", "", style="bold")
     for name, value in terms_in_order(progress.record.loss_terms):
         share = value / loss if loss else 0.0
-        table.add_row(name, f"{value:.4g}", Text("█" * round(30 * share), style="blue"))
+        table.add_row(name, f"{value:.4g}", Text(mark * round(30 * share), style="blue"))
     return table

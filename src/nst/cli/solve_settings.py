@@ -26,15 +26,15 @@ def read_settings(args: argparse.Namespace) -> SolverParameter:
 
     Raises NstError. The output is set: as named, else a free name made of those of the pictures.
     """
+    if args.size is not None and args.sizes:
+        raise UsageError(
+            f"--size: one size or --sizes, not both (got {args.size} and {args.sizes})"
+        )
     base, is_users = _base(args)
     flags = anchored(to_message(args), Path())
     settings = with_preset(base, flags)
     apply_to_styles(settings, args)
     style = settings.style_transfer_param
-    if args.size is not None and not args.sizes:
-        # Planned sizes would win over the one that was asked for.
-        style.ClearField("sizes")
-        del style.iterations[:-1]
     named = bool(args.output) or (is_users and bool(style.output))
     style.output = str(_output(settings, named=named, overwrite=args.overwrite))
     _refuse_to_eat_inputs(settings)
