@@ -21,6 +21,14 @@ from nst.io.prototxt import read_net
 from nst.net import Net
 
 Values = NDArray[Any]
+_DEFAULTS: dict[str, Any] = {
+    "phase": "TEST",
+    "stages": [],
+    "steps": 1,
+    "backward": True,
+    "layers": [],
+    "loss_weights": {},
+}
 Pair = tuple[str, Values, Values]
 """(key of the record, ours, Caffe's)"""
 
@@ -33,12 +41,13 @@ class OracleCase:
         self.prototxt = archive.with_suffix(".prototxt")
         with np.load(archive) as arrays:
             self.record: dict[str, Values] = {key: arrays[key] for key in arrays.files}
-        self.meta: dict[str, Any] = json.loads(str(self.record.pop("meta")))
+        self.meta: dict[str, Any] = _DEFAULTS | json.loads(str(self.record.pop("meta", "{}")))
 
     @property
     def types(self) -> set[str]:
-        """Layer types of the net."""
-        return {layer[1] for layer in self.meta["layers"]}
+        """Layer types of the net, those that the net builder inserts included."""
+        written = {layer.type for layer in read_net(self.prototxt).layer}
+        return written | {layer[1] for layer in self.meta["layers"]}
 
     def build(self, backend: Backend) -> Net:
         """The net with the recorded parameters and inputs in it."""
@@ -57,7 +66,8 @@ class OracleCase:
         net = self.build(backend)
         for _ in range(self.meta["steps"]):
             loss = net.forward_from_to()
-        yield "loss", np.asarray(loss), self.record["loss"]
+        if "loss" in self.record:
+            yield "loss", np.asarray(loss), self.record["loss"]
         yield from self._pairs("out", net.blobs, "data")
         if not self.meta["backward"]:
             return
