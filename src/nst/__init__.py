@@ -1,5 +1,105 @@
-"""Neural style transfer on a Caffe-style layer framework."""
+"""Neural style transfer on a Caffe-style layer framework.
+
+    import nst
+    net = nst.Net("net.prototxt", phase=nst.TEST, weights="w.caffemodel", backend="auto")
+    solver = nst.get_solver("solver.prototxt")
+    result = nst.style_transfer("content.jpg", "style.jpg", size=512)
+
+pycaffe's names are here as far as they are nets, blobs and solvers; scripts that also use caffe.io,
+caffe.layers or caffe.params say `import nst.pycaffe as caffe` (docs/coming-from-caffe.md).
+"""
 
 from __future__ import annotations
 
+from nst.backend import available_backends, get_backend
+from nst.core import TEST, TRAIN, Blob, Layer
+from nst.errors import (
+    BackendError,
+    BackendUnavailable,
+    Diverged,
+    FileError,
+    ImageError,
+    NetError,
+    NstError,
+    PrototxtError,
+    ShapeError,
+    SnapshotError,
+    SolverError,
+    UsageError,
+    WeightsError,
+)
+from nst.proto import LayerParameter, NetParameter, SolverParameter
+from nst.pycaffe import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    Classifier,
+    Detector,
+    LBFGSSolver,
+    NesterovSolver,
+    Net,
+    NetSpec,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+    init_log,
+    layer_type_list,
+    log,
+    params,
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_random_seed,
+    to_proto,
+)
+from nst.style import StyleResult, style_transfer
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "BackendError",
+    "BackendUnavailable",
+    "Blob",
+    "Classifier",
+    "Detector",
+    "Diverged",
+    "FileError",
+    "ImageError",
+    "LBFGSSolver",
+    "Layer",
+    "LayerParameter",
+    "NesterovSolver",
+    "Net",
+    "NetError",
+    "NetParameter",
+    "NetSpec",
+    "NstError",
+    "PrototxtError",
+    "RMSPropSolver",
+    "SGDSolver",
+    "ShapeError",
+    "SnapshotError",
+    "SolverError",
+    "SolverParameter",
+    "StyleResult",
+    "UsageError",
+    "WeightsError",
+    "available_backends",
+    "get_backend",
+    "get_solver",
+    "init_log",
+    "layer_type_list",
+    "log",
+    "params",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+    "style_transfer",
+    "to_proto",
+]
