@@ -68,8 +68,9 @@ def _gaussian(filler: FillerParameter, shape: Shape, rng: RandomSource, layer: s
 def _positive_unitball(
     filler: FillerParameter, shape: Shape, rng: RandomSource, layer: str
 ) -> Values:
-    rows = rng.uniform(0.0, 1.0, math.prod(shape)).reshape(shape[0], -1)
-    return np.asarray(rows / rows.sum(axis=1, keepdims=True, dtype=np.float32), np.float32)
+    rows = rng.uniform(0.0, 1.0, math.prod(shape)).reshape(*(shape[:1] or (1,)), -1)
+    totals = np.add.accumulate(rows, axis=1)[:, -1:]  # one by one like Caffe: bit for bit its sums
+    return np.asarray(rows / totals, np.float32)
 
 
 def _xavier(filler: FillerParameter, shape: Shape, rng: RandomSource, layer: str) -> Values:
