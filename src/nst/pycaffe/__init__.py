@@ -10,10 +10,12 @@
 from __future__ import annotations
 
 from nst.core import TEST, TRAIN
+from nst.layers.python import UserLayer as Layer
 from nst.pycaffe import io, net_spec, proto
 from nst.pycaffe.classifier import Classifier
 from nst.pycaffe.detector import Detector
 from nst.pycaffe.mode import (
+    allow_python_layers,
     init_log,
     layer_type_list,
     log,
@@ -45,11 +47,13 @@ __all__ = [
     "Classifier",
     "Detector",
     "LBFGSSolver",
+    "Layer",
     "NesterovSolver",
     "Net",
     "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
+    "allow_python_layers",
     "get_solver",
     "init_log",
     "install_as_caffe",

@@ -17,10 +17,11 @@ _log = logging.getLogger("nst.pycaffe")
 
 
 class _Defaults:
-    """What nets and solvers start from; `backend` is a name, `seed` None is a fresh one each time."""
+    """What nets and solvers start from; a seed of None is a fresh one each time."""
 
     backend: str = "auto"
     seed: int | None = None
+    allow_python: bool = False
 
 
 def set_mode_cpu() -> None:
@@ -60,6 +61,11 @@ def set_random_seed(seed: int) -> None:
     _Defaults.seed = int(seed)
 
 
+def allow_python_layers(allow: bool = True) -> None:
+    """Lets the Python layers of nets made from now on run their code, as Caffe always does."""
+    _Defaults.allow_python = allow
+
+
 def choose_backend(backend: str | Backend) -> Backend:
     """The backend that a net or solver of this door lives on; "auto" follows set_mode_*."""
     if not isinstance(backend, str):
@@ -70,6 +76,11 @@ def choose_backend(backend: str | Backend) -> Backend:
 def choose_seed(seed: int | None) -> int | None:
     """The seed given, else the one of set_random_seed, else None."""
     return _Defaults.seed if seed is None else seed
+
+
+def choose_allow_python(allow: bool) -> bool:
+    """Whether Python layers may run: for this net, or by allow_python_layers for all."""
+    return allow or _Defaults.allow_python
 
 
 def layer_type_list() -> list[str]:

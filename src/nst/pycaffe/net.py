@@ -22,7 +22,7 @@ from nst.io.weights import read_weights, write_weights
 from nst.net import Net as CoreNet
 from nst.proto import NetParameter
 from nst.pycaffe.batches import Rows, batches, count_of
-from nst.pycaffe.mode import choose_backend, choose_seed
+from nst.pycaffe.mode import choose_allow_python, choose_backend, choose_seed
 
 NetSource = str | PathLike[str] | NetParameter
 
@@ -72,7 +72,7 @@ class Net(CoreNet):
             stages=tuple(given["stages"] or ()),
             dtype=dtype,
             rng=RandomSource(choose_seed(seed)),
-            allow_python=allow_python,
+            allow_python=choose_allow_python(allow_python),
         )
         inside = {
             layer.name: [blob_to_array(blob) for blob in layer.blobs]

@@ -1,7 +1,10 @@
 """Running Caffe scripts as they are: `import caffe` finds this door.
 
-python -m nst.pycaffe classify.py --model deploy.prototxt          # an unchanged script
-nst.pycaffe.install_as_caffe(); import caffe                       # inside a program
+    python -m nst.pycaffe classify.py --model deploy.prototxt          # an unchanged script
+    python -m nst.pycaffe --allow-python train.py                      # its nets have Python layers
+    nst.pycaffe.install_as_caffe(); import caffe                       # inside a program
+
+Nothing is put anywhere but into `sys.modules` of the process.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from importlib import import_module
 from pathlib import Path
 
 from nst.errors import UsageError
+from nst.pycaffe.mode import allow_python_layers
 
 _DOOR = "nst.pycaffe"
+_USAGE = "usage: python -m nst.pycaffe [--allow-python] SCRIPT.py [ARGUMENT ...]"
 _PARTS = ("classifier", "detector", "io", "net_spec", "proto")
 
 
@@ -39,9 +44,11 @@ def run_script(arguments: list[str]) -> int:
 
     Returns the exit status, 2 for wrong usage; what the script raises goes through.
     """
+    allow_python_layers("--allow-python" in arguments[:1])
+    arguments = arguments[1:] if "--allow-python" in arguments[:1] else arguments
     if not arguments or not Path(arguments[0]).is_file():
         got = f" (got {arguments[0]!r}, no such file)" if arguments else ""
-        print(f"usage: python -m nst.pycaffe SCRIPT.py [ARGUMENT ...]{got}", file=sys.stderr)
+        print(f"{_USAGE}{got}", file=sys.stderr)
         return 2
     install_as_caffe()
     sys.argv = arguments
