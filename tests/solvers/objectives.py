@@ -122,7 +122,7 @@ def least_squares(features: NDArray[Any], targets: NDArray[Any]) -> Objective:
 def gram_of_filters(seed: int) -> tuple[Objective, NDArray[Any]]:
     """Matching the Gram matrix of random filters, rectified: style transfer in one layer; and a start."""
     rng = np.random.default_rng(seed)
-    size, patch, filters = 120, 5, 12
+    size, patch, filters = 60, 5, 8
     bank = rng.normal(size=(filters, patch)) / np.sqrt(patch)
     columns = np.arange(size - patch + 1)[None, :] + np.arange(patch)[:, None]
 

@@ -223,6 +223,10 @@ def test_iter_size_takes_means() -> None:
 # ---- beside other implementations -----------------------------------------------------------------
 
 
+MOST = 150
+"""Evaluations given to each implementation."""
+
+
 def evaluations_to(losses: list[float], target: float) -> int:
     return 1 + next(i for i, loss in enumerate(losses) if loss <= target)
 
@@ -236,7 +240,7 @@ def scipys(objective: Objective, start: NDArray[Any], pairs: int) -> list[float]
         losses.append(loss)
         return loss, gradient
 
-    options = {"maxcor": pairs, "maxfun": 1000, "ftol": 0, "gtol": 0}
+    options = {"maxcor": pairs, "maxfun": MOST, "ftol": 0, "gtol": 0}
     optimize.minimize(measure, start, jac=True, method="L-BFGS-B", options=options)
     return losses
 
@@ -256,7 +260,7 @@ def torchs(objective: Objective, start: NDArray[Any], pairs: int) -> list[float]
     torch.optim.LBFGS(
         [x],
         max_iter=1000,
-        max_eval=1000,
+        max_eval=MOST,
         history_size=pairs,
         line_search_fn="strong_wolfe",
         tolerance_grad=0,
@@ -265,27 +269,30 @@ def torchs(objective: Objective, start: NDArray[Any], pairs: int) -> list[float]
     return losses
 
 
-PROBLEMS = {
-    "quadratic": (quadratic(np.logspace(0, 2, 20)), np.cos(np.arange(20.0)), 1e-8),
-    "valley 2": (rosenbrock, valley(2), 1e-8),
-    "valley 10": (rosenbrock, valley(10), 1e-6),
-    "valley 100": (rosenbrock, valley(100), 1e-6),
-    "gram": (*gram_of_filters(0), 1e-3),
-}
+PROBLEMS: list[tuple[Objective, NDArray[Any]]] = [
+    (quadratic(np.logspace(0, 2, 20)), np.cos(np.arange(20.0))),
+    (rosenbrock, valley(2)),
+    (rosenbrock, valley(10)),
+    (rosenbrock, np.linspace(0.2, 1.4, 40)),
+    *(gram_of_filters(seed) for seed in range(6)),
+]
+SHARES = (1e-1, 1e-2, 1e-3)
+"""Targets, as shares of the loss at the start above the lowest that either reaches."""
 
 
 @pytest.mark.parametrize("other", [scipys, pytest.param(torchs, marks=pytest.mark.torch)])
-@pytest.mark.parametrize("problem", PROBLEMS)
-def test_no_more_evaluations_than_others_need(problem: str, other: Any) -> None:
-    objective, start, share = PROBLEMS[problem]
-    theirs = other(objective, start.copy(), 10)
-    net = ObjectiveNet(objective, [start])
-    solver(net).step(len(theirs) + 50)
-    floor = min(min(net.losses), min(theirs))
-    target = floor + share * (net.losses[0] - floor)
+def test_others_need_at_least_as_many_evaluations(other: Any) -> None:
+    ratios = []
+    for objective, start in PROBLEMS:
+        theirs = other(objective, start.copy(), 10)
+        net = ObjectiveNet(objective, [start])
+        solver(net).step(MOST)
+        floor = min(min(net.losses), min(theirs))
+        targets = [floor + share * (net.losses[0] - floor) for share in SHARES]
+        ratios += [evaluations_to(net.losses, t) / evaluations_to(theirs, t) for t in targets]
 
-    # A tenth more is allowed: the paths differ, and with them the luck of single steps.
-    assert evaluations_to(net.losses, target) <= 1.1 * evaluations_to(theirs, target)
+    # Single paths have their luck; the geometric mean over paths and targets does not.
+    assert np.exp(np.mean(np.log(ratios))) <= 1.0
 
 
 # ---- bounds ---------------------------------------------------------------------------------------
