@@ -51,14 +51,14 @@ class SnapshotPaths:
         return cls(Path(f"{stem}.caffemodel{suffix}"), Path(f"{stem}.solverstate{suffix}"))
 
 
-def check_writable(prefix: str) -> None:
-    """Raises UsageError if files of that prefix could not be made; folders on the way may be missing."""
-    folder = Path(prefix).absolute().parent
+def check_writable(path: Path) -> None:
+    """Raises UsageError if the file could not be made; folders on the way may be missing."""
+    folder = path.absolute().parent
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(
-            f"snapshot_prefix: Cannot write to snapshot prefix '{prefix}' "
+            f"snapshot_prefix: Cannot write to snapshot prefix, as in '{path}' "
             f"(got folder '{folder}', expected one that can be written)"
         )
 

@@ -87,11 +87,15 @@ class Solver(ABC):
         self._stop_requested = self._snapshot_requested = False
         self._last_snapshot = -1
         _check(self.param, len(self.test_nets))
+        if param.snapshot > 0:
+            self._check_snapshots()
 
     # ---- running --------------------------------------------------------------------------------
 
     def solve(self, resume: str | PathLike[str] | None = None) -> None:
         """Runs until `max_iter`, from a solver state if one is named; snapshots and tests at the end."""
+        if self.param.snapshot_after_train:
+            self._check_snapshots()
         if resume is not None:
             self.restore(resume)
         log.info("Solving %s", self.net.name)
@@ -318,6 +322,11 @@ class Solver(ABC):
         for blob, limits in zip(self.net.learnable_params, self.bounds, strict=True):
             project(blob, limits)
 
+    def _check_snapshots(self) -> None:
+        """Finds out now, not after hours, that snapshots cannot be written."""
+        check_writable(SnapshotPaths.of(self.param, self.iter).weights)
+        self._files()
+
     def _files(self) -> WeightsFiles:
         if self._weights_files is None:
             raise SolverError(
@@ -344,5 +353,3 @@ def _check(param: SolverParameter, test_nets: int) -> None:
     for name in ("max_iter", "display", "snapshot", "test_interval"):
         if getattr(param, name) < 0:
             raise UsageError(f"{name}: got {getattr(param, name)}, expected 0 or more")
-    if param.snapshot > 0:
-        check_writable(param.snapshot_prefix)
