@@ -9,7 +9,8 @@ import pytest
 
 from nst.errors import UsageError
 from nst.proto import StyleTransferParameter
-from nst.style.objective import Objective, Tap, content_loss_weight, style_loss_weight
+from nst.style.objective import Objective, Tap, content_loss_weight
+from nst.style.statistics import style_loss
 
 GRAM = (1, 5, 5)
 
@@ -37,7 +38,7 @@ def test_a_style_form_is_its_formula(form: str, formula, rng: np.random.Generato
         style_loss=StyleTransferParameter.LossForm.Value(form),
     )
 
-    weight = style_loss_weight(objective, objective.style[0], GRAM)
+    (weight,) = style_loss(objective.style[0], objective, GRAM).loss_weight
 
     assert weight * half_sum(difference) == pytest.approx(7 * 0.3 * formula(difference, 5))
 
@@ -47,7 +48,7 @@ def test_gatys_form_on_grams_over_hw_is_equation_4(rng: np.random.Generator) -> 
     f, s = rng.normal(size=(2, channels, positions))
     objective = Objective(content=(), style=(Tap("x"),), style_loss=StyleTransferParameter.GATYS)
 
-    weight = style_loss_weight(objective, objective.style[0], GRAM)
+    (weight,) = style_loss(objective.style[0], objective, GRAM).loss_weight
     ours = weight * half_sum((f @ f.T - s @ s.T) / positions)
 
     equation_4 = ((f @ f.T - s @ s.T) ** 2).sum() / (4 * channels**2 * positions**2)

@@ -13,9 +13,11 @@ from nst.net import Net
 from nst.proto import NetParameter, SolverParameter
 from nst.style import augment
 from nst.style.feature_net import image_blob
-from nst.style.job import load_net, read_objective
+from nst.style.job import load_net
 from nst.style.objective import Objective
+from nst.style.objective_settings import read_objective
 from nst.style.schedule import read_schedule
+from nst.style.statistics import statistic_blob
 
 
 def augmented_net(net: NetParameter, objective: Objective, size: tuple[int, int]) -> NetParameter:
@@ -25,7 +27,7 @@ def augmented_net(net: NetParameter, objective: Objective, size: tuple[int, int]
     image = probe.blobs[image_blob(extraction)]
     image.reshape(1, image.shape[1], *size)
     probe.reshape()
-    saved = [f"gram_{tap.blob}" for tap in objective.style]
+    saved = [statistic_blob(tap) for tap in objective.style]
     saved += [tap.blob for tap in objective.content]
     return augment.for_solving(
         extraction,

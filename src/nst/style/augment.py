@@ -1,7 +1,7 @@
 """Step 5: turning a feature net into the net that paints, as pure passes NetParameter -> NetParameter.
 
     feature_net.as_input, ...                      the bare feature net, input layer `input1`
-    add_grams                                      the extraction net of steps 1 to 4
+    add_statistics                                 the extraction net of steps 1 to 4
     add_targets, add_content_losses,               the solver net of steps 5 to 12
     add_style_losses, add_tv_loss,
     freeze_weights, image_as_parameter
@@ -16,7 +16,14 @@ from collections.abc import Mapping
 
 from nst.core import TEST, Shape
 from nst.net import filter_layers
-from nst.proto import NetParameter, NetState, ParamSpec, ScalarParameter
+from nst.proto import (
+    LayerParameter,
+    NetParameter,
+    NetState,
+    ParamSpec,
+    ScalarParameter,
+    StyleTransferParameter,
+)
 from nst.style.feature_net import (
     IMAGE_LAYER,
     as_input,
@@ -26,21 +33,17 @@ from nst.style.feature_net import (
     keep_ancestors,
     use_pooling,
 )
-from nst.style.objective import (
-    Objective,
-    content_loss_weight,
-    gate_for,
-    style_loss_weight,
-)
+from nst.style.objective import Objective, content_loss_weight, gate_for
+from nst.style.statistics import add_statistic, statistic_blob, style_loss
 
 
 def for_extraction(net: NetParameter, objective: Objective) -> NetParameter:
-    """The net of steps 1 to 4: features up to the last tap, and a GRAM per style tap."""
+    """The net of steps 1 to 4: features up to the last tap, and a GRAM or other statistic per style tap."""
     net = as_input(filter_layers(net, NetState(phase=TEST)))
     net = keep_ancestors(net, objective.taps)
     if objective.pooling is not None:
         net = use_pooling(net, objective.pooling)
-    return add_grams(net, objective)
+    return add_statistics(net, objective)
 
 
 def for_solving(
@@ -71,17 +74,11 @@ def for_solving(
 # ---- what is added ----------------------------------------------------------------------------
 
 
-def add_grams(net: NetParameter, objective: Objective) -> NetParameter:
-    """Appends GRAM `gram_X` to every style tap X."""
+def add_statistics(net: NetParameter, objective: Objective) -> NetParameter:
+    """Appends GRAM `gram_X`, or what its statistic needs, to every style tap X."""
     net = copied(net)
     for tap in objective.style:
-        layer = net.layer.add(
-            name=f"gram_{tap.blob}", type="Gram", bottom=[tap.blob], top=[f"gram_{tap.blob}"]
-        )
-        param = layer.gram_param
-        param.alpha = objective.gram_scale
-        param.normalize = objective.gram_normalize  # type: ignore[assignment]
-        param.disable_scaling_on_gradient = not objective.exact_gradient
+        add_statistic(net, tap, objective)
     return net
 
 
@@ -97,7 +94,7 @@ def add_targets(net: NetParameter, targets: Mapping[str, Shape]) -> NetParameter
 def add_content_losses(
     net: NetParameter, objective: Objective, targets: Mapping[str, Shape]
 ) -> NetParameter:
-    """Per content tap X: SCALAR on feature and target (if there is a scale), EVENT, EUCLIDEAN_LOSS."""
+    """Per content tap X: SCALAR on feature and target (if there is a scale), EVENT, the loss."""
     net = copied(net)
     for tap in objective.content:
         feature, target = tap.blob, f"input_{tap.blob}"
@@ -105,21 +102,23 @@ def add_content_losses(
         if objective.content_scale != 1:
             feature = _add_scalar(net, feature, objective)
             target = _add_scalar(net, target, objective)
-        weight = content_loss_weight(objective, tap, targets[tap.blob])
-        _add_event_and_loss(net, tap.blob, feature, target, gate, weight)
+        relative = objective.content_loss == StyleTransferParameter.RELATIVE
+        loss = LayerParameter(type="RelativeLoss" if relative else "EuclideanLoss")
+        loss.loss_weight.append(content_loss_weight(objective, tap, targets[tap.blob]))
+        _add_event_and_loss(net, tap.blob, feature, target, gate, loss)
     return net
 
 
 def add_style_losses(
     net: NetParameter, objective: Objective, targets: Mapping[str, Shape]
 ) -> NetParameter:
-    """Per style tap X: EVENT and EUCLIDEAN_LOSS between `gram_X` and its target."""
+    """Per style tap X: EVENT and the loss between `gram_X` and its target."""
     net = copied(net)
     for tap in objective.style:
-        gram = f"gram_{tap.blob}"
+        name = statistic_blob(tap)
         gate = gate_for(objective, is_rectified(net, tap.blob))
-        weight = style_loss_weight(objective, tap, targets[gram])
-        _add_event_and_loss(net, gram, gram, f"input_{gram}", gate, weight)
+        loss = style_loss(tap, objective, targets[name])
+        _add_event_and_loss(net, name, name, f"input_{name}", gate, loss)
     return net
 
 
@@ -174,11 +173,12 @@ def _add_scalar(net: NetParameter, blob: str, objective: Objective) -> str:
 
 
 def _add_event_and_loss(
-    net: NetParameter, name: str, feature: str, target: str, gate: int, weight: float
+    net: NetParameter, name: str, feature: str, target: str, gate: int, loss: LayerParameter
 ) -> None:
     event = net.layer.add(name=f"event_{name}", type="Event", top=[f"event_{name}"])
     event.bottom.extend([feature, target])
     event.event_param.gate = gate  # type: ignore[assignment]
-    loss = net.layer.add(name=f"loss_{name}", type="EuclideanLoss", top=[f"loss_{name}"])
+    loss.name = f"loss_{name}"
     loss.bottom.extend([f"event_{name}", target])
-    loss.loss_weight.append(weight)
+    loss.top.append(f"loss_{name}")
+    net.layer.append(loss)

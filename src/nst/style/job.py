@@ -22,10 +22,11 @@ from nst.io.weights import read_weights
 from nst.net import StoredWeights
 from nst.proto import NetParameter, SolverParameter, StyleTransferParameter
 from nst.style import augment
-from nst.style.feature_net import resolve_tap
-from nst.style.objective import Objective, Tap
+from nst.style.objective import Objective
+from nst.style.objective_settings import read_objective, read_taps
 from nst.style.presets import find_preset
 from nst.style.schedule import Stage, read_schedule
+from nst.style.statistics import statistic_blob
 
 log = logging.getLogger("nst.style")
 
@@ -202,40 +203,6 @@ def _transform(param: StyleTransferParameter, model: KnownModel | None) -> Pictu
     )
 
 
-def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objective:
-    style_layers = _mean_style_weights(param, net)
-    return Objective(
-        content=tuple(_taps(param.content.layer, net)) if param.content_weight else (),
-        style=tuple(Tap(blob, w) for blob, w in style_layers.items()) if param.style_weight else (),
-        content_weight=param.content_weight,
-        style_weight=param.style_weight,
-        tv_weight=param.tv_weight,
-        tv=param.tv_loss_param,
-        gram_normalize=param.gram_normalize,
-        gram_scale=param.gram_scale,
-        content_scale=param.content_scale,
-        gate=param.gate if param.HasField("gate") else None,
-        exact_gradient=param.exact_gradient,
-        content_loss=param.content_loss,
-        style_loss=param.style_loss,
-        pooling=param.pooling if param.HasField("pooling") else None,
-    )
-
-
-def _taps(layers: Sequence[Any], net: NetParameter) -> list[Tap]:
-    return [Tap(resolve_tap(net, layer.name), layer.weight) for layer in layers]
-
-
-def _mean_style_weights(param: StyleTransferParameter, net: NetParameter) -> dict[str, float]:
-    """Weight per style tap: the mean over the styles, each by its own share."""
-    total = sum(style.weight for style in param.style) or 1.0
-    weights: dict[str, float] = {}
-    for style in param.style:
-        for tap in _taps(style.layer, net):
-            weights[tap.blob] = weights.get(tap.blob, 0.0) + style.weight * tap.weight / total
-    return weights
-
-
 def _content(
     param: StyleTransferParameter, given: PictureSource | None, files: dict[str, FileRecord]
 ) -> Picture | None:
@@ -263,7 +230,7 @@ def _styles(
                 f"style: weight must be >= 0 and scale > 0 (got {term.weight}, {term.scale})"
             )
         name = "style" if not number else f"style {number + 1}"
-        taps = {tap.blob: tap.weight for tap in _taps(term.layer, net)}
+        taps = {statistic_blob(tap): tap.weight for tap in read_taps(term.layer, net, param)}
         picture = _picture(source, name, files)
         found.append(StyleSource(picture, term.weight, term.scale, term.stretch, taps))
     if found and not sum(style.weight for style in found):

@@ -21,6 +21,8 @@ class Tap:
 
     blob: str
     weight: float = 1.0
+    statistic: int = StyleTransferParameter.GRAM
+    """Of a style tap: what is compared (`style.statistics`)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Objective:
     exact_gradient: bool = True
     content_loss: int = StyleTransferParameter.HALF_SUM
     style_loss: int = StyleTransferParameter.HALF_SUM
+    mmd_offset: float = 1.0
+    """Constant c of the kernel (x.y + c)^2 behind MMD_POLYNOMIAL."""
     pooling: int | None = None
     """Replaces the net's pooling method; None leaves it."""
 
@@ -58,6 +62,8 @@ class Objective:
         weights += [tap.weight for tap in self.content + self.style]
         if any(weight < 0 or not math.isfinite(weight) for weight in weights):
             raise UsageError(f"objective: weights must be finite and >= 0 (got {weights})")
+        if self.mmd_offset < 0 or not math.isfinite(self.mmd_offset):
+            raise UsageError(f"mmd_offset: must be finite and >= 0 (got {self.mmd_offset})")
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -73,34 +79,19 @@ def gate_for(objective: Objective, is_rectified: bool) -> int:
 
 
 def content_loss_weight(objective: Objective, tap: Tap, shape: Shape) -> float:
-    """loss_weight of one content EUCLIDEAN_LOSS, whose own value is 1/2 sum d^2 (batch 1)."""
+    """loss_weight of one content loss: RELATIVE_LOSS, or EUCLIDEAN_LOSS, whose own value is 1/2 sum d^2."""
     form = objective.content_loss
     weight = objective.content_weight * tap.weight
     if form == StyleTransferParameter.HALF_SUM:
         return weight
     if form == StyleTransferParameter.MEAN:
         return 2 * weight / math.prod(shape)
+    if form == StyleTransferParameter.RELATIVE:
+        return weight
     raise UsageError(
-        f"content_loss: no such form for content (got {_form_name(form)}, expected HALF_SUM or MEAN)"
+        f"content_loss: no such form for content (got {_form_name(form)}, expected HALF_SUM, MEAN or "
+        "RELATIVE)"
     )
-
-
-def style_loss_weight(objective: Objective, tap: Tap, gram_shape: Shape) -> float:
-    """loss_weight of one style EUCLIDEAN_LOSS over a Gram blob (1, C, C).
-
-    GATYS is 1/(4 C^2) sum d^2, which with gram_normalize HW is 1/(4 N^2 M^2) sum (G - A)^2 of
-    arXiv 1508.06576 eq. 4; CHANNELS_POW4 is MyCaffe's 1/(4 C^4) in front of the halved sum.
-    """
-    form = objective.style_loss
-    weight = objective.style_weight * tap.weight
-    channels = gram_shape[-1]
-    factors: dict[int, float] = {
-        StyleTransferParameter.HALF_SUM: 1.0,
-        StyleTransferParameter.MEAN: 2.0 / math.prod(gram_shape),
-        StyleTransferParameter.GATYS: 2.0 / (4.0 * channels**2),
-        StyleTransferParameter.CHANNELS_POW4: 1.0 / (4.0 * channels**4),
-    }
-    return weight * factors[form]
 
 
 def _form_name(form: int) -> str:

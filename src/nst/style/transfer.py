@@ -29,6 +29,7 @@ from nst.proto import NetParameter
 from nst.style import augment
 from nst.style.feature_net import IMAGE_LAYER, image_blob
 from nst.style.objective import Objective
+from nst.style.statistics import statistic_blob
 
 Array = NDArray[Any]
 Targets = dict[str, Array]
@@ -42,7 +43,7 @@ class StylePicture:
     pixels: Array
     weight: float = 1.0
     tap_weights: Mapping[str, float] | None = None
-    """Its own weights per tap blob; None: those of the objective."""
+    """Its own weights per statistic blob (`gram_conv1_1`); None: those of the objective."""
 
 
 class FeatureNet:
@@ -64,21 +65,21 @@ class FeatureNet:
     def capture_style(self, styles: Sequence[StylePicture]) -> Targets:
         """Steps 1 and 2: the gram blobs of the style pictures, mixed by their weights.
 
-        Gram matrices are second moments, so a mixture of pictures has the mixture of their Grams.
+        Gram matrices and the other statistics are moments: a mixture of pictures has the mixture of theirs.
         """
+        names = [statistic_blob(tap) for tap in self.objective.style]
         targets: Targets = {}
-        totals = dict.fromkeys((tap.blob for tap in self.objective.style), 0.0)
+        totals = dict.fromkeys(names, 0.0)
         for style in styles:
             self.look_at(style.pixels)
-            for tap in self.objective.style:
+            for name in names:
                 share = style.weight * (style.tap_weights or {}).get(
-                    tap.blob, 0.0 if style.tap_weights else 1.0
+                    name, 0.0 if style.tap_weights else 1.0
                 )
-                gram = share * self._copy_of(f"gram_{tap.blob}")
-                name = f"gram_{tap.blob}"
-                targets[name] = targets[name] + gram if name in targets else gram
-                totals[tap.blob] += share
-        return {f"gram_{blob}": targets[f"gram_{blob}"] / total for blob, total in totals.items()}
+                moments = share * self._copy_of(name)
+                targets[name] = targets[name] + moments if name in targets else moments
+                totals[name] += share
+        return {name: targets[name] / total for name, total in totals.items()}
 
     def capture_content(self, content: Array) -> Targets:
         """Steps 3 and 4: the content blobs of the content picture."""

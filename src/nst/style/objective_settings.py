@@ -1,0 +1,66 @@
+"""From the style block of a solver file to an Objective: taps by name, weights, forms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nst.errors import UsageError
+from nst.proto import FeatureWeight, NetParameter, StyleTransferParameter
+from nst.style.feature_net import resolve_tap
+from nst.style.objective import Objective, Tap
+
+
+def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objective:
+    """The objective that the settings describe; raises UsageError for taps that the net lacks."""
+    return Objective(
+        content=_content_taps(param, net) if param.content_weight else (),
+        style=_style_taps(param, net) if param.style_weight else (),
+        content_weight=param.content_weight,
+        style_weight=param.style_weight,
+        tv_weight=param.tv_weight,
+        tv=param.tv_loss_param,
+        gram_normalize=param.gram_normalize,
+        gram_scale=param.gram_scale,
+        content_scale=param.content_scale,
+        gate=param.gate if param.HasField("gate") else None,
+        exact_gradient=param.exact_gradient,
+        content_loss=param.content_loss,
+        style_loss=param.style_loss,
+        mmd_offset=param.mmd_offset,
+        pooling=param.pooling if param.HasField("pooling") else None,
+    )
+
+
+def read_taps(
+    layers: Sequence[FeatureWeight], net: NetParameter, param: StyleTransferParameter
+) -> list[Tap]:
+    """Style taps by their blobs; one that names no statistic takes that of the run."""
+    return [
+        Tap(
+            resolve_tap(net, layer.name),
+            layer.weight,
+            layer.statistic if layer.HasField("statistic") else param.style_statistic,
+        )
+        for layer in layers
+    ]
+
+
+def _content_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap, ...]:
+    for layer in param.content.layer:
+        if layer.HasField("statistic"):
+            raise UsageError(
+                f"content layer '{layer.name}': statistics are for style layers; content is compared "
+                "place by place"
+            )
+    return tuple(Tap(resolve_tap(net, layer.name), layer.weight) for layer in param.content.layer)
+
+
+def _style_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap, ...]:
+    """Style taps, weighed by the mean over the styles, each by its own share."""
+    total = sum(style.weight for style in param.style) or 1.0
+    weights: dict[tuple[str, int], float] = {}
+    for style in param.style:
+        for tap in read_taps(style.layer, net, param):
+            key = tap.blob, tap.statistic
+            weights[key] = weights.get(key, 0.0) + style.weight * tap.weight / total
+    return tuple(Tap(blob, weight, statistic) for (blob, statistic), weight in weights.items())
