@@ -767,3 +767,31 @@ CASES: dict[str, list[GradientCase]] = {
     ],
 }
 """Type -> its gradient checks."""
+
+NOT_A_GRADIENT: dict[str, str] = {
+    "Event": "the gate masks the gradient: Gatys' formula, or MyCaffe's handler",
+    "Scalar passthrough_gradient": "MyCaffe's style procedure hands the gradient on unscaled",
+    "Gram disable_scaling_on_gradient": "MyCaffe's style procedure leaves alpha and beta out",
+    "MVN eps": "Caffe differentiates as if eps were 0; the difference is of the order of eps",
+    "ContrastiveLoss": "Caffe adds 1e-4 to the distance of unlike pairs; the check allows 2e-4",
+    "RNN expose_hidden": "Caffe's inner net has its losses on the output alone, not on states",
+    "LSTM expose_hidden": "Caffe's inner net has its losses on the output alone, not on states",
+}
+"""Where backward is by design not the derivative, and why; test_not_a_gradient.py has the formulas."""
+
+WITHOUT_GRADIENT: dict[str, str] = {
+    "Accuracy": "counts; asking for a gradient is an error",
+    "ArgMax": "gives indices; asking for a gradient is an error",
+    "Threshold": "gives zeros and ones; asking for a gradient is an error",
+    "Data": "a source: it has no bottoms",
+    "DummyData": "a source: it has no bottoms",
+    "HDF5Data": "a source: it has no bottoms",
+    "ImageData": "a source: it has no bottoms",
+    "Input": "a source: it has no bottoms",
+    "MemoryData": "a source: it has no bottoms",
+    "Parameter": "a source: its top is its parameter, memory and all",
+    "WindowData": "a source: it has no bottoms",
+    "HDF5Output": "nothing depends on what is written to a file",
+    "Python": "the gradient is the business of the user's class",
+}
+"""Types that have nothing to differentiate, and why."""

@@ -33,4 +33,7 @@ def write_tiny_model(folder: Path, change: Callable[[NDArray[Any]], NDArray[Any]
     for name, arrays in tiny_weights().items():
         layer = next(layer for layer in net.layer if layer.name == name)
         layer.blobs.extend(array_to_blob(change(array)) for array in arrays)
+    kept = [layer for layer in net.layer if layer.blobs]
+    del net.layer[:]
+    net.layer.extend(kept)
     write_caffemodel(folder / "tiny.caffemodel", net)

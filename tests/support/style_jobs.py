@@ -1,0 +1,42 @@
+"""Small style jobs on the tiny net, of every solver, for the tests of what happens around a run."""
+
+from __future__ import annotations
+
+from support.tiny import picture, tiny_net, tiny_weights
+
+from nst.backend import Backend
+from nst.io.prototxt import parse_solver
+from nst.style.job import StyleJob, load_job
+from nst.style.settings import merged
+
+SETTINGS = """
+style_transfer_param {
+  content { layer { name: "conv3_1" } }
+  style { layer { name: "conv1_1" } layer { name: "relu2_1" weight: 2 } }
+  gram_normalize: HW style_weight: 0.01 content_weight: 0.1
+  sizes: [16, 24] iterations: [14, 16]
+  init { from: NOISE }
+  transform_param { mean_value: 128 }
+}
+"""
+KINDS = {
+    "lbfgs": 'type: "LBFGS" lbfgs_corrections: 5',
+    "projected": 'type: "LBFGS" lbfgs_corrections: 5 style_transfer_param { clamp: true }',
+    "fixed": 'type: "LBFGS" style_transfer_param { line_search: NONE style_weight: 1e-5 }',
+    "adam": 'type: "Adam" base_lr: 2 momentum: 0.9',
+    "sgd": 'type: "SGD" base_lr: 1e-5 momentum: 0.9 lr_policy: "multistep" stepvalue: [5, 9] gamma: 0.5',
+}
+"""Solver settings by name; all paint 14 iterations at 16 px and 16 at 24 px."""
+
+ITERATIONS = 30
+CONTENT, STYLE = picture(36, 48, 1), picture(30, 20, 2)
+
+
+def interrupted_job(kind: str, backend: Backend, extra: str = "") -> StyleJob:
+    """A job of two sizes with the solver `kind`, and `extra` settings over it."""
+    settings = merged(
+        merged(parse_solver(SETTINGS), parse_solver(KINDS[kind])), parse_solver(extra)
+    )
+    return load_job(
+        settings, backend, content=CONTENT, styles=[STYLE], net=tiny_net(), weights=tiny_weights()
+    )
