@@ -28,7 +28,7 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         raise FileError(f"cannot be written ({error.strerror or error})", path=str(path)) from error
     with file:
         told = False
-        while not _take(file):
+        while not take(file):
             if not told:
                 waiting()
                 told = True
@@ -39,7 +39,8 @@ def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 if sys.platform == "win32":
     import msvcrt
 
-    def _take(file: IO[bytes]) -> bool:
+    def take(file: IO[bytes]) -> bool:
+        """Locks an open file for this process; returns False if another one holds it."""
         try:
             file.seek(0)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -50,7 +51,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _take(file: IO[bytes]) -> bool:
+    def take(file: IO[bytes]) -> bool:
+        """Locks an open file for this process; returns False if another one holds it."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

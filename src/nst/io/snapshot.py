@@ -22,6 +22,7 @@ from nst.io.atomic import write_atomically
 from nst.io.blob_proto import array_to_blob, blob_to_array
 from nst.io.files import FilePath, read_bytes
 from nst.io.hdf5 import DAMAGED
+from nst.io.seal import append_seal, check_seal
 from nst.io.signature import HDF5, looks_like
 from nst.io.wire import WireError
 from nst.proto import SolverState
@@ -73,6 +74,48 @@ def write_snapshot(path: FilePath, snapshot: Snapshot) -> None:
         write_atomically(path, write)
     else:
         write_atomically(path, _to_message(snapshot).SerializeToString())
+
+
+def read_sealed_snapshot(path: FilePath) -> Snapshot:
+    """Returns what `write_sealed_snapshot` wrote; SnapshotError if a single byte of it differs."""
+    check_seal(path)
+    try:
+        return _from_hdf5(path)
+    except (AttributeError, IndexError, *DAMAGED) as error:
+        raise SnapshotError(f"no solver state: damaged ({error})", path=os.fspath(path)) from error
+
+
+def write_sealed_snapshot(path: FilePath, snapshot: Snapshot) -> None:
+    """Writes the solver state as HDF5 of any size, sealed by a checksum. Errors: FileError."""
+
+    def write(file: IO[bytes]) -> None:
+        remembering = _Remembering(file)
+        try:
+            with h5py.File(remembering, "w") as target:
+                _to_hdf5(target, snapshot)
+        except DAMAGED as error:
+            raise remembering.refused or error from error
+        append_seal(file)
+
+    write_atomically(path, write)
+
+
+class _Remembering:
+    """A file that keeps the system's reason when it refuses a write: libhdf5 forgets it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.refused: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.refused = error
+            raise
 
 
 def _from_message(data: bytes) -> Snapshot:

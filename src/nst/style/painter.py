@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nst.backend import Backend
+from nst.errors import SnapshotError
 from nst.io.picture_transform import PictureTransform
+from nst.io.snapshot import Snapshot
 from nst.net import Net
 from nst.proto import SolverParameter
 from nst.solvers import IterationRecord, Solver, build_solver
@@ -32,15 +34,8 @@ class Painter:
         self.net = net
         self.transform = transform
         self.iterations = iterations
-        style = settings.style_transfer_param
-        param = _solver_settings(settings, iterations)
-        bounds = [_pixel_bounds(net.backend, transform)] if style.clamp else None
-        self.solver: Solver = build_solver(
-            param,
-            net,
-            bounds=_only_for_image(net, bounds),
-            keep_best=True,
-        )
+        self._param = _solver_settings(settings, iterations)
+        self.solver = self._build_solver(self._param)
 
     def solve(self, observe: Callable[[IterationRecord], None] | None = None) -> None:
         """Runs the solver to its end, or until `request_stop`; raises Diverged with the best kept."""
@@ -52,6 +47,34 @@ class Painter:
         """Ends after the iteration in progress; may be called from a signal handler."""
         self.solver.request_stop()
 
+    def restart(self, rate_factor: float) -> None:
+        """A new solver, with nothing remembered and base_lr times `rate_factor`, if its rule has a rate."""
+        evaluations = self.solver.evaluations
+        param = SolverParameter()
+        param.CopyFrom(self._param)
+        if self.solver.uses_rate:
+            param.base_lr *= rate_factor
+        self.solver = self._build_solver(param)
+        self.solver.evaluations = evaluations
+
+    def put(self, pixels: NDArray[Any], state: Snapshot) -> None:
+        """Continues from a picture (1, C, H, W) as the net sees it, and the solver state of that moment.
+
+        Raises SnapshotError if the state belongs to another rule or size.
+        """
+        image = image_of(self.net)
+        if pixels.shape != image.shape:
+            raise SnapshotError(
+                f"the picture does not fit the run (got {pixels.shape}, expected {image.shape})"
+            )
+        self.solver.restore_state(state)
+        image.data[...] = self.net.backend.asarray(pixels, image.dtype)
+
+    def show_best(self) -> None:
+        """Puts the picture with the smallest loss that this solver has seen back into the net."""
+        if self.solver.best is not None:
+            self.solver.best.restore([image_of(self.net)])
+
     def pixels(self) -> NDArray[np.float32]:
         """The picture as the net sees it: (1, C, H, W), preprocessed."""
         return np.array(image_of(self.net).to_host(), np.float32)
@@ -59,6 +82,13 @@ class Painter:
     def picture(self) -> NDArray[np.float32]:
         """The picture as RGB (H, W, 3), neither rounded nor clipped."""
         return self.transform.decode(self.pixels())
+
+    def _build_solver(self, param: SolverParameter) -> Solver:
+        is_clamped = param.style_transfer_param.clamp
+        bounds = [_pixel_bounds(self.net.backend, self.transform)] if is_clamped else None
+        return build_solver(
+            param, self.net, bounds=_only_for_image(self.net, bounds), keep_best=True
+        )
 
 
 def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParameter:

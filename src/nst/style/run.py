@@ -5,39 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from os import fspath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nst.errors import Diverged
+from nst.io.files import FilePath
 from nst.io.picture_transform import to_uint8
 from nst.io.resample import fit_longest_side, resize
 from nst.solvers import IterationRecord, StopReason
+from nst.style.identity import identity_of
 from nst.style.initial import initial_picture
 from nst.style.job import StyleJob
 from nst.style.painter import Painter
+from nst.style.progress import Progress as Progress
+from nst.style.progress import Recovery as Recovery
+from nst.style.recovery import DivergenceGuard
+from nst.style.run_snapshot import RunSnapshot, SnapshotFile, read_run_snapshot
 from nst.style.schedule import Stage
 from nst.style.transfer import FeatureNet, StylePicture, Targets, build_painting_net
 
 Picture = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One finished iteration of a run, as displays, history files and pages want it."""
-
-    stage: int
-    """Which size, from 0."""
-    size: tuple[int, int]
-    """(height, width) of the picture at this size."""
-    iteration: int
-    """Iterations done at this size, from 1."""
-    done: int
-    """Iterations done at all sizes."""
-    total: int
-    """Iterations planned at all sizes."""
-    record: IterationRecord
-    elapsed_s: float
 
 
 Observer = Callable[[Progress, "StyleRun"], None]
@@ -53,6 +42,8 @@ class StyleResult:
     stop_reason: str
     alpha: Picture | None = None
     """The content's transparency (h, w), 0 to 255, if it had any."""
+    recoveries: tuple[Recovery, ...] = ()
+    """Every time the run diverged and went on from its last good picture."""
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -62,32 +53,53 @@ class StyleResult:
 
 @dataclass
 class StyleRun:
-    """A job in progress. `observers` are called after every iteration; `stop` ends it cleanly."""
+    """A job in progress. `observers` are called after every iteration; `stop` ends it cleanly.
+
+    With `snapshots` the run is saved now and then, when it is stopped and before it fails; with `resume`,
+    a snapshot, it goes on from there and ends with the picture of a run that was never interrupted, bit for
+    bit. A run that diverges goes back to its last good picture a few times (`recovery`).
+    """
 
     job: StyleJob
     observers: list[Observer] = field(default_factory=list)
+    snapshots: SnapshotFile | None = None
+    resume: FilePath | None = None
     painter: Painter | None = None
     stage: int = 0
     failure: Diverged | None = None
     _stopped: bool = False
     _history: list[Progress] = field(default_factory=list)
+    _recoveries: list[Recovery] = field(default_factory=list)
 
     def run(self) -> StyleResult:
         """Paints at every size; returns the picture of the last one.
 
-        A run that diverges keeps the best picture: `failure` then holds the error.
+        A run that diverges for good keeps the best picture: `failure` then holds the error. Raises
+        SnapshotError or UsageError if the snapshot to resume is damaged or of another run.
         """
-        self._began = time.monotonic()
+        self._identity = identity_of(self.job) if self.snapshots or self.resume else {}
+        resumed = self._resumed()
+        self._began = time.monotonic() - (resumed.elapsed_s if resumed else 0.0)
         picture: Picture | None = None
         reason = StopReason.ITERATIONS
         for number, stage in enumerate(self.job.stages):
+            if resumed is not None and number < resumed.stage:
+                continue
             self.stage = number
-            picture, reason = self._paint(stage, picture)
+            picture, reason = self._paint(stage, picture, resumed)
+            resumed = None
             if self._stopped or self.failure:
                 break
         assert picture is not None  # there is at least one stage
         alpha = self.job.content.alpha if self.job.content else None
-        return StyleResult(np.clip(picture, 0, 255), tuple(self._history), reason.value, alpha)
+        return StyleResult(
+            np.clip(picture, 0, 255), self.history, reason.value, alpha, tuple(self._recoveries)
+        )
+
+    @property
+    def history(self) -> tuple[Progress, ...]:
+        """All iterations so far that led to the present picture."""
+        return tuple(self._history)
 
     def stop(self) -> None:
         """Ends the run after the iteration in progress; may be called from a signal handler."""
@@ -97,7 +109,9 @@ class StyleRun:
 
     # ---- one size ------------------------------------------------------------------------------
 
-    def _paint(self, stage: Stage, previous: Picture | None) -> tuple[Picture, StopReason]:
+    def _paint(
+        self, stage: Stage, previous: Picture | None, resumed: RunSnapshot | None
+    ) -> tuple[Picture, StopReason]:
         shape = self._shape(stage)
         features = FeatureNet(self.job.net, self.job.objective, self.job.weights, self.job.backend)
         targets = self._capture(features, stage, shape)
@@ -107,14 +121,85 @@ class StyleRun:
         )
         del features  # its activations are not needed while painting
         self.painter = Painter(net, self.job.settings, stage.iterations, self.job.transform)
-        if self._stopped:
-            self.painter.request_stop()
-        try:
-            self.painter.solve(lambda record: self._observe(record, shape))
-        except Diverged as error:
-            self.failure = error
+        guard = self._guard(self.painter, resumed)
+        self._solve(self.painter, guard, shape)
+        if self.snapshots is not None and (self._stopped or self.failure):
+            self.snapshots.write(self._snapshot(self.painter, guard))
         reason = self.painter.solver.stop_reason or StopReason.ITERATIONS
         return self.painter.picture(), reason
+
+    def _solve(self, painter: Painter, guard: DivergenceGuard, shape: tuple[int, int]) -> None:
+        """Runs the solver to the end of this size, back and on again where it diverges."""
+
+        def observe(record: IterationRecord) -> None:
+            guard.watch(record)
+            progress = self._observe(record, shape)
+            if self.snapshots is not None and self.snapshots.is_due(progress.done):
+                self.snapshots.write(self._snapshot(painter, guard))
+
+        while True:
+            if self._stopped:
+                painter.request_stop()
+            try:
+                return painter.solve(observe)
+            except Diverged as error:
+                if not guard.recover(error):
+                    self.failure = error
+                    return None
+                self._recoveries = list(guard.recoveries)
+                self._forget_after(guard.recoveries[-1].back_to)
+
+    # ---- snapshots and recoveries --------------------------------------------------------------
+
+    def _resumed(self) -> RunSnapshot | None:
+        if self.resume is None:
+            return None
+        snapshot = read_run_snapshot(self.resume)
+        snapshot.check(self._identity, self.job.stages, fspath(self.resume))
+        self._history = list(snapshot.history)
+        self._recoveries = list(snapshot.recoveries)
+        return snapshot
+
+    def _guard(self, painter: Painter, resumed: RunSnapshot | None) -> DivergenceGuard:
+        """The guard of this size; a snapshot's state goes into the painter."""
+        factor = resumed.rate_factor if resumed is not None else self._rate_factor
+        guard = DivergenceGuard(painter, self.stage, factor, self._recoveries)
+        if resumed is not None:
+            painter.put(resumed.picture, resumed.solver)
+            painter.solver.evaluations = resumed.evaluations
+            guard.good = resumed.good
+        if resumed is None or resumed.is_good_pending:
+            guard.consider()
+        return guard
+
+    def _snapshot(self, painter: Painter, guard: DivergenceGuard) -> RunSnapshot:
+        painter.solver.size_index = self.stage
+        return RunSnapshot(
+            solver=painter.solver.state(),
+            picture=painter.pixels(),
+            evaluations=painter.solver.evaluations,
+            rate_factor=guard.rate_factor,
+            identity=self._identity,
+            stages=self.job.stages,
+            history=self.history,
+            recoveries=tuple(guard.recoveries),
+            good=guard.good,
+            is_good_pending=guard.is_pending,
+        )
+
+    @property
+    def _rate_factor(self) -> float:
+        return self._recoveries[-1].rate_factor if self._recoveries else 1.0
+
+    def _forget_after(self, iteration: int) -> None:
+        """Drops the records of the iterations at this size that a recovery undid."""
+        self._history = [
+            progress
+            for progress in self._history
+            if progress.stage < self.stage or progress.iteration <= iteration
+        ]
+
+    # ---- pictures --------------------------------------------------------------------------------
 
     def _capture(self, features: FeatureNet, stage: Stage, shape: tuple[int, int]) -> Targets:
         """Steps 1 to 4 at this size."""
@@ -156,7 +241,7 @@ class StyleRun:
         giver = self.job.content or self.job.styles[0].picture
         return fit_longest_side(giver.rgb.shape[:2], stage.size, enlarge=True)
 
-    def _observe(self, record: IterationRecord, shape: tuple[int, int]) -> None:
+    def _observe(self, record: IterationRecord, shape: tuple[int, int]) -> Progress:
         stages = self.job.stages
         before = sum(stage.iterations for stage in stages[: self.stage])
         progress = Progress(
@@ -171,6 +256,7 @@ class StyleRun:
         self._history.append(progress)
         for observe in self.observers:
             observe(progress, self)
+        return progress
 
 
 def run_job(job: StyleJob, *observers: Observer) -> StyleResult:
