@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend.geometry import ConvGeometry, PoolGeometry
+from nst.backend.operations import GradientSlots, Runner
 
 Array = Any
 """An array of the backend's own module: numpy.ndarray, or cupy.ndarray on cuda."""
@@ -31,6 +32,13 @@ class Backend(ABC):
 
     xp: Any
     """The array module: numpy, or cupy."""
+
+    def runner(self, slots: GradientSlots | None = None) -> Runner | None:
+        """A new runner of whole nets (see nst.backend.operations), or None if this backend has none.
+
+        slots: which gradients may share buffers; None keeps them all.
+        """
+        return None
 
     # ---- arrays --------------------------------------------------------------------------------
 

@@ -23,15 +23,16 @@ class Memory:
 
     `pending` is set by an engine that holds newer values in a layout of its own: it is called, once, before
     anyone looks at the array. `exposed` tells that engine that the array was handed out since and that its
-    own copy may be stale.
+    own copy may be stale. `native` is where that engine keeps its own copy.
     """
 
-    __slots__ = ("exposed", "flat", "pending")
+    __slots__ = ("exposed", "flat", "native", "pending")
 
     def __init__(self) -> None:
         self.flat: Array | None = None
         self.pending: Callable[[], None] | None = None
         self.exposed = False
+        self.native: Any = None
 
     def view(self, shape: Shape, backend: Backend, dtype: DTypeLike) -> Array:
         """The first count(shape) values as an array of that shape; new memory is zero."""

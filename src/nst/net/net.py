@@ -8,16 +8,18 @@ A net lives on one backend and in one dtype. It reads no files: weights come in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend import Backend
+from nst.backend.operations import Runner
 from nst.core import TEST, Blob, Layer, LayerContext, RandomSource, Shape
 from nst.errors import NetError, did_you_mean
+from nst.net.lowering import Execution, lower
 from nst.net.params import Learnable, ParamRegistry, lr_mults
 from nst.net.passes import filter_layers, insert_splits
 from nst.net.plan import BackwardPlan, PlannedLayer, Wiring, plan_backward, wire
@@ -47,6 +49,8 @@ class Net:
         dtype: float32, or float64 for gradient checks.
         rng: source of all random numbers of the net (fillers, dropout, data).
         allow_python: whether PYTHON layers may import and run code.
+        recycle_gradients: let gradients of inner blobs share memory where the backend can. Quicker and
+            smaller; asking for one afterwards is an error. Backward must then run as a whole.
 
     Raises NetError, ShapeError for a description that cannot be built, naming the layer.
     """
@@ -62,6 +66,7 @@ class Net:
         dtype: DTypeLike = np.float32,
         rng: RandomSource | None = None,
         allow_python: bool = False,
+        recycle_gradients: bool = False,
     ) -> None:
         state = NetState(level=level, stage=[*param.state.stage, *stages])
         state.phase = phase  # type: ignore[assignment]  # plain ints are Caffe's own phase constants
@@ -81,6 +86,7 @@ class Net:
         for planned in self.wiring.layers:
             self._build(planned)
         self.backward_plan = self._plan_backward()
+        self._runner, self.execution = self._lower(recycle_gradients)
         self.before_forward, self.after_forward = Callbacks(), Callbacks()
         self.before_backward, self.after_backward = Callbacks(), Callbacks()
 
@@ -92,13 +98,11 @@ class Net:
         Every layer adapts to the shape of its bottoms first, so an input may be reshaped at any time.
         """
         loss = 0.0
-        with _overflow_is_a_value():
+        with _overflow_is_a_value(), self._run():
             for i in range(first, self._last(last) + 1):
-                for callback in self.before_forward:
-                    callback(i)
+                self._tell(self.before_forward, i)
                 loss += self._forward_layer(i)
-                for callback in self.after_forward:
-                    callback(i)
+                self._tell(self.after_forward, i)
         return loss
 
     def backward_from_to(self, first: int | None = None, last: int = 0) -> None:
@@ -106,15 +110,12 @@ class Net:
 
         Starts from what is in the top diffs; overwrites bottom diffs, adds to parameter diffs.
         """
-        with _overflow_is_a_value():
+        with _overflow_is_a_value(), self._run():
             for i in range(self._last(first), last - 1, -1):
-                for callback in self.before_backward:
-                    callback(i)
+                self._tell(self.before_backward, i)
                 if self.backward_plan.layers[i]:
-                    top, bottom = self.tops_of(i), self.bottoms_of(i)
-                    self.layers[i].backward(top, self.backward_plan.bottoms[i], bottom)
-                for callback in self.after_backward:
-                    callback(i)
+                    self._backward_layer(i)
+                self._tell(self.after_backward, i)
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; returns the weighted loss."""
@@ -278,13 +279,44 @@ class Net:
             layer.params_propagate_down = list(wanted)
         return plan
 
+    def _lower(self, recycle: bool) -> tuple[Runner | None, Execution]:
+        """The backend's runner for this net, if it has one, and what it may do."""
+        shapes = [seen or [] for seen in self._seen_shapes]
+        execution = lower(self.wiring, self.layers, shapes, self.backward_plan, recycle=recycle)
+        return self.backend.runner(execution.gradients), execution
+
     # ---- one layer -----------------------------------------------------------------------------
 
     def _forward_layer(self, index: int) -> float:
         layer = self.layers[index]
         self._reshape_layer(index)
-        layer.forward(self.bottoms_of(index), self.tops_of(index))
+        top, bottom, step = self.tops_of(index), self.bottoms_of(index), self.execution.steps[index]
+        runner = self._runner
+        if not (runner and step and runner.forward(step, bottom, top, layer.params)):
+            layer.forward(bottom, top)
         return sum(self._loss_term(index, j) for j, w in enumerate(layer.loss_weights) if w)
+
+    def _backward_layer(self, index: int) -> None:
+        layer, wanted = self.layers[index], self.backward_plan.bottoms[index]
+        top, bottom, step = self.tops_of(index), self.bottoms_of(index), self.execution.steps[index]
+        params, runner = (layer.params, layer.params_propagate_down), self._runner
+        if not (runner and step and runner.backward(step, top, wanted, bottom, *params)):
+            layer.backward(top, wanted, bottom)
+
+    def _tell(self, callbacks: Callbacks, index: int) -> None:
+        if callbacks and self._runner:
+            self._runner.flush()
+        for callback in callbacks:
+            callback(index)
+
+    @contextmanager
+    def _run(self) -> Iterator[None]:
+        """One forward or backward run; the runner leaves nothing half done behind."""
+        try:
+            yield
+        finally:
+            if self._runner:
+                self._runner.finish()
 
     def _loss_term(self, index: int, top: int) -> float:
         blob = self.tops_of(index)[top]

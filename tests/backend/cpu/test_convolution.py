@@ -139,7 +139,7 @@ def test_bias_and_relu_are_fused_into_the_output(
     source = cpu.engine.blocked(2, channels, c.extent)
     cpu.engine.to_blocked(x, source)
     target = cpu.engine.blocked(2, 20, c.extent)
-    Convolution(cpu.engine, problem).forward(
+    Convolution(cpu.engine, problem, {}).forward(
         x if problem.reads_picture else source, w, bias, target, RELU
     )
     out, expected = np.empty((2, 20, *c.extent), np.float32), np.empty((2, 20, *c.extent))
@@ -161,7 +161,7 @@ def test_the_relu_mask_is_applied_to_the_incoming_gradient(
     cpu.engine.to_blocked(dy, gradient)
     cpu.engine.to_blocked(activation, mask)
     dx = np.full((2, channels, *c.extent), np.nan, np.float32)
-    _masked_backward(cpu, Convolution(cpu.engine, problem), gradient, mask, w, dx)
+    _masked_backward(cpu, Convolution(cpu.engine, problem, {}), gradient, mask, w, dx)
     expected = np.empty(dx.shape)
     REFERENCE.conv_backward_data(
         (dy * (activation > 0)).astype(np.float64), w.astype(np.float64), c.geometry, expected
@@ -178,7 +178,7 @@ def test_the_bias_gradient_is_the_sum_over_images_and_pixels(
     bias = np.ones(20, np.float32)
     geometry = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
     problem = Problem(2, 16, 20, (5, 7), (5, 7), geometry)
-    Convolution(cpu.engine, problem).weight_gradient(source, gradient, None, bias)
+    Convolution(cpu.engine, problem, {}).weight_gradient(source, gradient, None, bias)
     np.testing.assert_allclose(bias, 1 + dy.sum(axis=(0, 2, 3), dtype=np.float64), rtol=1e-5)
 
 

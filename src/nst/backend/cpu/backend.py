@@ -13,13 +13,15 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from nst.backend.cpu.convolution import Convolution, Problem
 from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, blocks
 from nst.backend.cpu.library import Pool
+from nst.backend.cpu.runner import CpuRunner
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 from nst.backend.numpy_backend import NumpyBackend
+from nst.backend.operations import GradientSlots
 
 Array = NDArray[Any]
 
@@ -37,10 +39,8 @@ class CpuBackend(NumpyBackend):
     def __init__(self, threads: int | None = None, isa: str | None = None) -> None:
         self.engine = Engine(threads, isa)
 
-    def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-        if np.dtype(dtype) != np.float32:
-            return super().zeros(shape, dtype)
-        return self.engine.array(shape)
+    def runner(self, slots: GradientSlots | None = None) -> CpuRunner:
+        return CpuRunner(self.engine, slots)
 
     # ---- convolution, group by group ---------------------------------------------------------------
 
@@ -52,7 +52,7 @@ class CpuBackend(NumpyBackend):
         problem = _group_problem(x, out, geometry)
         target = self._scratch(problem.images, problem.out_channels, problem.out_extent)
         for group in range(geometry.group):
-            run = Convolution(self.engine, problem)
+            run = Convolution(self.engine, problem, {})
             source = self._input(x, problem, group)
             begin = group * problem.out_channels
             kernels = w[begin : begin + problem.out_channels]
@@ -73,7 +73,7 @@ class CpuBackend(NumpyBackend):
             begin = group * problem.out_channels
             self.engine.to_blocked(dy, gradient, begin)
             kernels = w[begin : begin + problem.out_channels]
-            Convolution(self.engine, problem).backward(gradient, None, kernels, target, 0)
+            Convolution(self.engine, problem, {}).backward(gradient, None, kernels, target, 0)
             first = group * problem.in_channels
             if isinstance(target, Blocked):
                 self.engine.to_planar(target, dx, first)
@@ -88,7 +88,7 @@ class CpuBackend(NumpyBackend):
         for group in range(geometry.group):
             begin = group * problem.out_channels
             self.engine.to_blocked(dy, gradient, begin)
-            Convolution(self.engine, problem).weight_gradient(
+            Convolution(self.engine, problem, {}).weight_gradient(
                 self._input(x, problem, group),
                 gradient,
                 dw[begin : begin + problem.out_channels],

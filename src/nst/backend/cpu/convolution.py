@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes as ct
 from dataclasses import dataclass
 
-from nst.backend.cpu.engine import Blocked, Engine, FloatArray, address, blocks
+from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, blocks
 from nst.backend.cpu.library import Conv
 from nst.backend.geometry import ConvGeometry
 
@@ -61,21 +61,20 @@ class Problem:
         )
 
 
+Packs = dict[tuple[object, ...], FloatArray]
+"""Packed filters of one set of weights, by form; shared by every Convolution that uses the weights."""
+
+
 class Convolution:
-    """Runs one Problem in both directions; keeps the packed filters of the directions in use."""
+    """Runs one Problem in both directions; filters are packed when first used and kept in `packs`."""
 
-    def __init__(self, engine: Engine, problem: Problem) -> None:
+    def __init__(self, engine: Engine, problem: Problem, packs: Packs, part: int = 0) -> None:
         self.engine, self.problem = engine, problem
+        self.packs, self._part = packs, part
         self._tiles = [problem.winograd_tile(False), problem.winograd_tile(True)]
-        self._expand = int(
-            blocks(problem.in_channels) * blocks(problem.out_channels) * 256 <= EXPANDED_PAIRS
-        )
+        pairs = blocks(problem.in_channels) * blocks(problem.out_channels) * BLOCK**2
+        self._expand = int(pairs <= EXPANDED_PAIRS)
         self._sizes = ct.byref(problem.native(0, 0))
-        self._packed: list[FloatArray | None] = [None, None]
-
-    def forget(self) -> None:
-        """Drops the packed filters, because the weights have changed."""
-        self._packed = [None, None]
 
     def forward(
         self,
@@ -149,9 +148,11 @@ class Convolution:
             self.engine.call("nst_conv_run", sizes, backward, *operands)
 
     def _filters(self, weights: FloatArray, backward: int) -> FloatArray:
-        packed = self._packed[backward]
+        form = "picture" if self.problem.reads_picture else self._tiles[backward]
+        key = (self.engine.isa, self._part, form, backward)
+        packed = self.packs.get(key)
         if packed is None:
-            packed = self._packed[backward] = self._pack(weights, backward)
+            packed = self.packs[key] = self._pack(weights, backward)
         return packed
 
     def _pack(self, weights: FloatArray, backward: int) -> FloatArray:

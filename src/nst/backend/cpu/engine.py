@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes as ct
 import math
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +101,42 @@ class Engine:
             raise BackendError(f"cpu: out of memory for {count * 4} bytes")
         owner = (ct.c_float * max(1, count)).from_address(memory)
         weakref.finalize(owner, self.library.nst_release, memory)
-        return np.ctypeslib.as_array(owner)[:count].reshape(shape)
+        flat: FloatArray = np.frombuffer(memoryview(owner).cast("B"), np.float32, count)
+        return flat.reshape(shape)
 
     def blocked(self, images: int, channels: int, extent: tuple[int, int]) -> Blocked:
         """A new blocked array of zeros."""
         return Blocked.over(self.array((images, blocks(channels), *extent, BLOCK)), channels)
+
+    def scale(self, alpha: float, x: Blocked, out: Blocked) -> None:
+        """out = alpha * x."""
+        for n, count in _runs(x, out):
+            self.call("nst_scale", alpha, _image(x, n), _image(out, n), count)
+
+    def combine(self, alpha: float, x: Blocked, beta: float, y: Blocked, out: Blocked) -> None:
+        """out = alpha * x + beta * y."""
+        for n, count in _runs(x, y, out):
+            self.call("nst_axpby", alpha, _image(x, n), beta, _image(y, n), _image(out, n), count)
+
+    def relu(self, x: Blocked, slope: float, out: Blocked) -> None:
+        """out = x where positive, slope * x elsewhere."""
+        for n, count in _runs(x, out):
+            self.call("nst_relu", _image(x, n), slope, _image(out, n), count)
+
+    def relu_backward(self, gradient: Blocked, x: Blocked, slope: float, out: Blocked) -> None:
+        """out = gradient where x is positive, slope * gradient elsewhere."""
+        for n, count in _runs(gradient, x, out):
+            self.call(
+                "nst_relu_backward", _image(gradient, n), _image(x, n), slope, _image(out, n), count
+            )
+
+    def dot(self, x: Blocked, y: Blocked) -> float:
+        """Inner product, accumulated in double."""
+        total, part = 0.0, ct.c_double()
+        for n, count in _runs(x, y):
+            self.call("nst_dot", _image(x, n), _image(y, n), count, ct.addressof(part))
+            total += part.value
+        return total
 
     def to_blocked(self, planar: FloatArray, target: Blocked, first_channel: int = 0) -> None:
         """Copies channels of planar (N, C, H, W) from `first_channel` on into target."""
@@ -131,6 +163,19 @@ class Engine:
             source.image_stride,
             math.prod(planar.shape[1:]),
         )
+
+
+def _runs(*operands: Blocked) -> Iterator[tuple[int, int]]:
+    """(first image, floats) of each contiguous run of equally shaped operands."""
+    count = math.prod(operands[0].array.shape[1:])
+    if all(operand.is_whole for operand in operands):
+        yield 0, count * operands[0].images
+    else:
+        yield from ((n, count) for n in range(operands[0].images))
+
+
+def _image(x: Blocked, image: int) -> int:
+    return x.address + image * x.image_stride * 4
 
 
 def _channel_address(planar: NDArray[Any], channel: int) -> int:

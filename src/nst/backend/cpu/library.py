@@ -96,6 +96,7 @@ _CALLS: dict[str, list[object]] = {
     "nst_gemm": [*[_LONG] * 3, _PTR, _LONG, _LONG, _PTR, _LONG, _LONG, _PTR, _LONG, _INT],
     "nst_dot": [_PTR, _PTR, _LONG, _PTR],
     "nst_axpby": [_FLOAT, _PTR, _FLOAT, _PTR, _PTR, _LONG],
+    "nst_scale": [_FLOAT, _PTR, _PTR, _LONG],
     "nst_relu": [_PTR, _FLOAT, _PTR, _LONG],
     "nst_relu_backward": [_PTR, _PTR, _FLOAT, _PTR, _LONG],
 }

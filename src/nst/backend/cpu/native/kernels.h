@@ -73,6 +73,7 @@ void gemm(Engine&, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matri
 
 double dot(Engine&, const float* a, const float* b, int64_t n);
 void axpby(Engine&, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
+void scale(Engine&, float alpha, const float* x, float* out, int64_t n);
 void relu(Engine&, const float* x, float slope, float* out, int64_t n);
 void relu_backward(Engine&, const float* gradient, const float* x, float slope, float* out, int64_t n);
 

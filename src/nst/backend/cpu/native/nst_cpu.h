@@ -89,7 +89,8 @@ int nst_first_weight_gradient(nst_engine*, const nst_conv*, const float* planar,
                               float* weight_gradient, float* bias_gradient);
 
 /* ---- pooling.cpp ---- */
-/* winner: one int32 per output, in_w * y + x of the winner or -1; ties go to the first, NaN never wins. */
+/* winner: one int32 per output, without gaps between images: in_w * y + x of the winner or -1; ties go to the
+ * first, NaN never wins. */
 int nst_max_pool(nst_engine*, const nst_pool*, const float* source, float* target, int32_t* winner);
 int nst_max_pool_backward(nst_engine*, const nst_pool*, const float* gradient, const int32_t* winner,
                           float* target);
@@ -116,6 +117,7 @@ int nst_gemm(nst_engine*, int64_t m, int64_t n, int64_t k, const float* a, int64
 /* ---- vector.cpp: flat arrays of any alignment; sums are accumulated in double ---- */
 int nst_dot(nst_engine*, const float* a, const float* b, int64_t n, double* result);
 int nst_axpby(nst_engine*, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
+int nst_scale(nst_engine*, float alpha, const float* x, float* out, int64_t n);
 int nst_relu(nst_engine*, const float* x, float slope, float* out, int64_t n);
 int nst_relu_backward(nst_engine*, const float* gradient, const float* x, float slope, float* out,
                       int64_t n);

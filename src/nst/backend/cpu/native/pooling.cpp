@@ -29,7 +29,8 @@ Span columns_of(const nst_pool& p, int64_t x) { return span(x, p.stride_w, p.pad
 
 int64_t blocks_of(const nst_pool& p) { return padded(p.channels) / kBlock; }
 
-// Calls body(source offset, target offset, y, x) for every output pixel of every image and block.
+// Calls body(source offset, target offset, winner offset, y, x) for every output pixel of every image and block.
+// Winners have no gaps between images.
 template <class Body>
 void for_each_output(Engine& engine, const nst_pool& p, Body body) {
   const int64_t blocks = blocks_of(p);
@@ -37,12 +38,12 @@ void for_each_output(Engine& engine, const nst_pool& p, Body body) {
     const int64_t y = task % p.out_h, block = task / p.out_h % blocks, n = task / p.out_h / blocks;
     const int64_t in = n * p.in_stride + block * p.in_h * p.in_w * kBlock;
     const int64_t out = n * p.out_stride + (block * p.out_h + y) * p.out_w * kBlock;
-    for (int64_t x = 0; x < p.out_w; ++x) body(in, out + x * kBlock, y, x);
+    for (int64_t x = 0; x < p.out_w; ++x) body(in, out + x * kBlock, (task * p.out_w + x) * kBlock, y, x);
   });
 }
 
-// Zeroes the target and calls body(target offset of the plane, output offset, rows, columns, index) for every
-// output pixel whose window meets a strip of input rows; `rows` is the part inside the strip.
+// Zeroes the target and calls body(target offset of the plane, output offset, winner offset, rows, columns) for
+// every output pixel whose window meets a strip of input rows; `rows` is the part inside the strip.
 template <class Body>
 void for_each_strip(Engine& engine, const nst_pool& p, float* target, Body body) {
   const int64_t blocks = blocks_of(p), height = std::max<int64_t>(2 * p.kernel_h, 8);
@@ -59,7 +60,9 @@ void for_each_strip(Engine& engine, const nst_pool& p, float* target, Body body)
       const Span rows = rows_of(p, y);
       const Span mine{std::max(rows.begin, begin), std::min(rows.end, end), rows.length};
       const int64_t out = n * p.out_stride + (block * p.out_h + y) * p.out_w * kBlock;
-      for (int64_t x = 0; x < p.out_w; ++x) body(in, out + x * kBlock, mine, columns_of(p, x));
+      const int64_t won = ((n * blocks + block) * p.out_h + y) * p.out_w * kBlock;
+      for (int64_t x = 0; x < p.out_w; ++x)
+        body(in, out + x * kBlock, won + x * kBlock, mine, columns_of(p, x));
     }
   });
 }
@@ -67,7 +70,7 @@ void for_each_strip(Engine& engine, const nst_pool& p, float* target, Body body)
 }  // namespace
 
 void max_pool(Engine& engine, const nst_pool& p, const float* source, float* target, int32_t* winner) {
-  for_each_output(engine, p, [&](int64_t in, int64_t out, int64_t y, int64_t x) {
+  for_each_output(engine, p, [&](int64_t in, int64_t out, int64_t won, int64_t y, int64_t x) {
     const Span rows = rows_of(p, y), columns = columns_of(p, x);
     for (int v = 0; v < kBlock; v += kLanes) {
       Vec best = broadcast(-FLT_MAX);
@@ -81,16 +84,17 @@ void max_pool(Engine& engine, const nst_pool& p, const float* source, float* tar
           index = wins ? Ints{} + at : index;
         }
       store(target + out + v, best);
-      if (winner) *reinterpret_cast<Ints*>(winner + out + v) = index;
+      if (winner) *reinterpret_cast<Ints*>(winner + won + v) = index;
     }
   });
 }
 
 void max_pool_backward(Engine& engine, const nst_pool& p, const float* gradient, const int32_t* winner,
                        float* target) {
-  for_each_strip(engine, p, target, [&](int64_t in, int64_t out, const Span& rows, const Span& columns) {
+  for_each_strip(engine, p, target, [&](int64_t in, int64_t out, int64_t won, const Span& rows,
+                                      const Span& columns) {
     for (int v = 0; v < kBlock; v += kLanes) {
-      const Ints index = *reinterpret_cast<const Ints*>(winner + out + v);
+      const Ints index = *reinterpret_cast<const Ints*>(winner + won + v);
       const Vec grad = load(gradient + out + v);
       for (int64_t i = rows.begin; i < rows.end; ++i)
         for (int64_t j = columns.begin; j < columns.end; ++j) {
@@ -103,7 +107,7 @@ void max_pool_backward(Engine& engine, const nst_pool& p, const float* gradient,
 }
 
 void avg_pool(Engine& engine, const nst_pool& p, const float* source, float* target) {
-  for_each_output(engine, p, [&](int64_t in, int64_t out, int64_t y, int64_t x) {
+  for_each_output(engine, p, [&](int64_t in, int64_t out, int64_t, int64_t y, int64_t x) {
     const Span rows = rows_of(p, y), columns = columns_of(p, x);
     const float size = static_cast<float>(rows.length * columns.length);
     for (int v = 0; v < kBlock; v += kLanes) {
@@ -117,7 +121,8 @@ void avg_pool(Engine& engine, const nst_pool& p, const float* source, float* tar
 }
 
 void avg_pool_backward(Engine& engine, const nst_pool& p, const float* gradient, float* target) {
-  for_each_strip(engine, p, target, [&](int64_t in, int64_t out, const Span& rows, const Span& columns) {
+  for_each_strip(engine, p, target, [&](int64_t in, int64_t out, int64_t, const Span& rows,
+                                      const Span& columns) {
     const float size = static_cast<float>(rows.length * columns.length);
     for (int v = 0; v < kBlock; v += kLanes) {
       const Vec share = load(gradient + out + v) / size;

@@ -57,6 +57,10 @@ void axpby(Engine& engine, float alpha, const float* x, float beta, const float*
   map(engine, x, y, out, n, [=](Vec a, Vec b) { return alpha * a + beta * b; });
 }
 
+void scale(Engine& engine, float alpha, const float* x, float* out, int64_t n) {
+  map(engine, x, x, out, n, [=](Vec a, Vec) { return alpha * a; });
+}
+
 void relu(Engine& engine, const float* x, float slope, float* out, int64_t n) {
   map(engine, x, x, out, n, [=](Vec a, Vec) { return a < zero() ? slope * a : a; });
 }

@@ -1,0 +1,68 @@
+"""Handler: how the runner computes one layer; the base of the classes in the *_step(s).py files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nst.backend.cpu.engine import Engine
+from nst.backend.cpu.gradients import Gradients
+from nst.backend.cpu.twins import Twins
+from nst.backend.operations import BlobLike, MemoryLike, Step
+
+Blobs = Sequence[BlobLike]
+Flags = Sequence[bool]
+
+
+@dataclass
+class Waiting:
+    """Half of a fused pair, put off until the other half comes. `finish(True)` runs it fused."""
+
+    memory: MemoryLike
+    finish: Callable[[bool], None]
+
+
+@dataclass
+class Runtime:
+    """What the handlers of one net share."""
+
+    engine: Engine
+    twins: Twins
+    gradients: Gradients
+    waiting: Waiting | None = None
+
+    def take(self, memory: MemoryLike) -> Waiting | None:
+        """What waits on this memory, if anything; it is the caller's from now on."""
+        waiting = self.waiting
+        if waiting is None or waiting.memory is not memory:
+            return None
+        self.waiting = None
+        return waiting
+
+    def flush(self) -> None:
+        """Runs what waits, by itself."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.finish(False)
+
+
+class Handler:
+    """One layer on the engine. Both directions return False to leave the layer to its own code."""
+
+    def __init__(self, runtime: Runtime, step: Step) -> None:
+        self.runtime, self.step = runtime, step
+        self.engine, self.twins, self.gradients = (
+            runtime.engine,
+            runtime.twins,
+            runtime.gradients,
+        )
+        self.operation: Any = step.operation
+
+    def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
+        raise NotImplementedError
+
+    def backward(
+        self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
+    ) -> bool:
+        raise NotImplementedError

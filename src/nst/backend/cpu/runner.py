@@ -1,0 +1,84 @@
+"""CpuRunner: runs the layers of one net in the blocked layout (see nst.backend.operations.Runner)."""
+
+from __future__ import annotations
+
+from nst.backend.cpu import convolution_step, feature_steps, loss_steps
+from nst.backend.cpu.engine import Engine
+from nst.backend.cpu.gradients import Gradients
+from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
+from nst.backend.cpu.twins import Twins
+from nst.backend.operations import (
+    Convolve,
+    Distance,
+    Fork,
+    Gate,
+    GradientSlots,
+    GramMatrix,
+    Join,
+    Multiply,
+    Normalise,
+    Pool,
+    Rectify,
+    Step,
+)
+
+HANDLERS: dict[type, type[Handler]] = {
+    Convolve: convolution_step.ConvolveHandler,
+    Rectify: convolution_step.RectifyHandler,
+    Pool: feature_steps.PoolHandler,
+    Normalise: feature_steps.NormaliseHandler,
+    GramMatrix: feature_steps.GramHandler,
+    Fork: feature_steps.ForkHandler,
+    Join: feature_steps.JoinHandler,
+    Gate: loss_steps.GateHandler,
+    Multiply: loss_steps.MultiplyHandler,
+    Distance: loss_steps.DistanceHandler,
+}
+
+
+class CpuRunner:
+    """One net's runner; handlers keep what a layer remembers from forward to backward."""
+
+    def __init__(self, engine: Engine, slots: GradientSlots | None = None) -> None:
+        twins = Twins(engine)
+        self._runtime = Runtime(engine, twins, Gradients(twins, slots))
+        self._handlers: dict[int, Handler] = {}
+
+    def forward(self, step: Step, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
+        waiting = self._runtime.waiting
+        pairs = isinstance(step.operation, Rectify) and waiting is not None
+        if not (pairs and waiting is not None and waiting.memory is bottom[0].data_memory):
+            self._runtime.flush()
+        return self._handler(step).forward(bottom, top, params)
+
+    def backward(
+        self,
+        step: Step,
+        top: Blobs,
+        propagate_down: Flags,
+        bottom: Blobs,
+        params: Blobs,
+        params_propagate_down: Flags,
+    ) -> bool:
+        waiting = self._runtime.waiting
+        pairs = isinstance(step.operation, Convolve) and waiting is not None
+        if not (pairs and waiting is not None and waiting.memory is top[0].diff_memory):
+            self._runtime.flush()
+        done = self._handler(step).backward(
+            top, propagate_down, bottom, params, params_propagate_down
+        )
+        if not done:
+            self._runtime.flush()  # the layer's own code must find what waits for it
+        return done
+
+    def flush(self) -> None:
+        self._runtime.flush()
+
+    def finish(self) -> None:
+        self._runtime.flush()
+        self._runtime.gradients.end_of_run()
+
+    def _handler(self, step: Step) -> Handler:
+        if step.index not in self._handlers:
+            self._handlers[step.index] = HANDLERS[type(step.operation)](self._runtime, step)
+        return self._handlers[step.index]

@@ -1,0 +1,151 @@
+"""Twins: a blob's values in the blocked layout beside its planar memory, and which of the two is newer.
+
+    engine writes   twin is fresh; Memory.pending copies it to the planar array when somebody looks
+    somebody looks  the planar array is filled and `exposed`: it may be written to at any time from now on
+    engine reads    takes the fresh twin, or converts the planar array if it was exposed or is still held
+
+An array that a user keeps (`d = net.blobs["data"].data`) is noticed by its reference count: such memory is
+converted at every read and filled at every write, so that the user's view is always the truth.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from nst.backend.cpu.engine import Blocked, Engine, FloatArray, blocks
+from nst.backend.operations import BlobLike, MemoryLike
+
+
+class _Slot:
+    __slots__ = ("flat",)
+
+    def __init__(self) -> None:
+        self.flat = np.zeros(1)
+
+
+_REFERENCES = sys.getrefcount(_Slot().flat)
+"""What getrefcount says of an array that only one slot refers to."""
+
+
+def is_held(memory: MemoryLike) -> bool:
+    """Whether somebody keeps a view of the planar array."""
+    return memory.flat is not None and sys.getrefcount(memory.flat) > _REFERENCES
+
+
+def is_touched(memory: MemoryLike) -> bool:
+    """Whether the planar array may have been written to since the engine last saw it."""
+    return memory.exposed or is_held(memory)
+
+
+class Twin:
+    """The blocked side of one Memory; `blocked` counts only while `fresh`."""
+
+    __slots__ = ("blocked", "fresh", "home", "own")
+
+    def __init__(self) -> None:
+        self.blocked: Blocked | None = None
+        self.fresh = False
+        self.own: Blocked | None = None
+        """A buffer that belongs to this twin alone."""
+        self.home: Blocked | None = None
+        """Part of a wider array where the values should be written, if shapes agree (concatenation)."""
+
+
+def extent_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[2], shape[3]
+
+
+def fits(blocked: Blocked | None, shape: tuple[int, ...]) -> bool:
+    return blocked is not None and shape == (blocked.images, blocked.channels, *blocked.extent)
+
+
+class Twins:
+    """The transitions; the state lies in Memory.native."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def of(self, memory: MemoryLike) -> Twin:
+        if not isinstance(memory.native, Twin):
+            memory.native = Twin()
+        return memory.native
+
+    def planar(self, memory: MemoryLike, blob: BlobLike) -> FloatArray:
+        """The newest values as (N, C, H, W), for the engine's own reading."""
+        if memory.pending is not None:
+            fill, memory.pending = memory.pending, None
+            fill()
+        array: FloatArray = memory.raw(blob.shape, blob.backend, blob.dtype)
+        return array
+
+    def overwrite_planar(self, memory: MemoryLike, blob: BlobLike) -> FloatArray:
+        """The planar array to be overwritten by the engine; what was there is forgotten."""
+        memory.pending, memory.exposed = None, True
+        array: FloatArray = memory.raw(blob.shape, blob.backend, blob.dtype)
+        return array
+
+    def is_fresh(self, memory: MemoryLike, blob: BlobLike) -> bool:
+        """Whether the blocked values are the newest and of the blob's shape."""
+        twin = self.of(memory)
+        return twin.fresh and not is_touched(memory) and fits(twin.blocked, blob.shape)
+
+    def read(self, memory: MemoryLike, blob: BlobLike) -> Blocked:
+        """The newest values in the blocked layout."""
+        twin = self.of(memory)
+        if self.is_fresh(memory, blob) and twin.blocked is not None:
+            return twin.blocked
+        planar = self.planar(memory, blob)
+        target = self._own(twin, blob.shape)
+        self.engine.to_blocked(planar, target)
+        twin.blocked, twin.fresh, memory.exposed = target, True, False
+        return target
+
+    def target(self, memory: MemoryLike, blob: BlobLike) -> Blocked:
+        """A buffer for new values; tell `wrote` when they are there."""
+        twin = self.of(memory)
+        twin.fresh = False
+        if fits(twin.home, blob.shape) and twin.home is not None:
+            return twin.home
+        return self._own(twin, blob.shape)
+
+    def wrote(self, memory: MemoryLike, blob: BlobLike, blocked: Blocked) -> None:
+        """Declares `blocked` to be the newest values."""
+        twin = self.of(memory)
+        twin.blocked, twin.fresh, memory.exposed = blocked, True, False
+        memory.pending = _Fill(self.engine, blocked, memory, blob.backend, blob.dtype)
+        if is_held(memory):
+            self.planar(memory, blob)
+
+    def _own(self, twin: Twin, shape: tuple[int, ...]) -> Blocked:
+        if twin.own is None or not fits(twin.own, shape):
+            twin.own = self.engine.blocked(shape[0], shape[1], extent_of(shape))
+        return twin.own
+
+
+class _Fill:
+    """Memory.pending of blocked values: copies them to the planar array."""
+
+    __slots__ = ("backend", "blocked", "dtype", "engine", "memory")
+
+    def __init__(
+        self, engine: Engine, blocked: Blocked, memory: MemoryLike, backend: Any, dtype: Any
+    ) -> None:
+        self.engine, self.blocked, self.memory = engine, blocked, memory
+        self.backend, self.dtype = backend, dtype
+
+    def __call__(self) -> None:
+        source = self.blocked
+        shape = (source.images, source.channels, *source.extent)
+        self.engine.to_planar(source, self.memory.raw(shape, self.backend, self.dtype))
+
+
+def is_feature_map(blob: BlobLike) -> bool:
+    """Whether a blob has the form that the blocked layout holds: (N, C, H, W), float32, not empty."""
+    return len(blob.shape) == 4 and blob.dtype == np.float32 and blob.count > 0
+
+
+def whole_blocks(channels: int) -> bool:
+    return blocks(channels) * 16 == channels

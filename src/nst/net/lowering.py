@@ -1,0 +1,215 @@
+"""Lowering: what a backend's runner may do with a net. Frozen records, no arrays; `print` shows them.
+
+Per layer it says which operation the layer is (None: only the layer's own code will do), and which
+convolutions run as one with the ReLU after them. With `recycle` it also says which gradients may share a
+buffer: two may if one is dead, its producer having run backward, before the other is born.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nst.backend.operations import (
+    Convolve,
+    Distance,
+    Fork,
+    Gate,
+    GradientSlots,
+    GramMatrix,
+    Join,
+    Multiply,
+    Normalise,
+    Operation,
+    Pool,
+    Rectify,
+    Step,
+)
+from nst.core import Layer, Shape
+from nst.layers.concat import Concat
+from nst.layers.convolution import Convolution
+from nst.layers.dropout import Dropout
+from nst.layers.euclidean_loss import EuclideanLoss
+from nst.layers.event import Event
+from nst.layers.gram import Gram
+from nst.layers.lrn import LRN
+from nst.layers.pooling import Pooling
+from nst.layers.relu import ReLU
+from nst.layers.scalar import Scalar
+from nst.layers.split import Split
+from nst.net.plan import BackwardPlan, Wiring
+from nst.proto import EventParameter, GramParameter
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Per layer the step a runner may take, and the gradients' buffers (None: each blob keeps its own)."""
+
+    steps: tuple[Step | None, ...]
+    gradients: GradientSlots | None
+
+    def __str__(self) -> str:
+        lines = [f"{step.index:4d} {step.name:24s} {step.operation}" for step in self.steps if step]
+        if self.gradients is not None:
+            lines += [f"gradient of {name}: {slot}" for name, slot in self.gradients.slots.items()]
+        return "\n".join(lines)
+
+
+def lower(
+    wiring: Wiring,
+    layers: Sequence[Layer],
+    shapes: Sequence[Sequence[Shape]],
+    backward: BackwardPlan,
+    *,
+    recycle: bool,
+) -> Execution:
+    """Describes a built net for a runner.
+
+    shapes: the bottom shapes of every layer. recycle: whether gradients of inner blobs may be lost.
+    """
+    rectified = {
+        i for i in range(len(layers) - 1) if _is_rectified(wiring, layers, i) and shapes[i]
+    }
+    steps: list[Step | None] = []
+    for i, layer in enumerate(layers):
+        operation = _operation(layer, shapes[i], i in rectified)
+        if isinstance(operation, Rectify):
+            frozen = i - 1 in rectified and not any(backward.params[i - 1])
+            operation = Rectify(operation.slope, recycle and frozen)
+        steps.append(None if operation is None else Step(i, layer.name, operation))
+    slots = _gradient_slots(wiring, steps, backward) if recycle else None
+    return Execution(tuple(steps), slots)
+
+
+# ---- layers as operations ------------------------------------------------------------------------
+
+
+def _is_rectified(wiring: Wiring, layers: Sequence[Layer], i: int) -> bool:
+    """Whether layer i is a convolution and the next one a plain ReLU in place on its top."""
+    convolution, relu = wiring.layers[i], wiring.layers[i + 1]
+    after = layers[i + 1]
+    return (
+        isinstance(layers[i], Convolution)
+        and isinstance(after, ReLU)
+        and after.negative_slope == 0
+        and len(convolution.tops) == 1
+        and relu.bottoms == relu.tops == convolution.tops
+    )
+
+
+def _operation(layer: Layer, shapes: Sequence[Shape], rectified: bool) -> Operation | None:
+    """The operation of a layer on feature maps (N, C, H, W); None for every other layer."""
+    if not shapes or any(len(shape) != 4 for shape in shapes):
+        return None
+    operation = _of_one_map(layer, rectified) if len(shapes) == 1 else None
+    return operation or _of_any_number(layer)
+
+
+def _of_one_map(layer: Layer, rectified: bool) -> Operation | None:
+    if isinstance(layer, Convolution) and layer.axis == 1:
+        return Convolve(layer.geometry, rectified)
+    if isinstance(layer, ReLU) and layer.negative_slope >= 0:
+        return Rectify(layer.negative_slope, False)
+    if isinstance(layer, Pooling) and len(layer.param.top) == 1:
+        return Pool(None if layer.is_global else layer.window, layer.takes_max)
+    if isinstance(layer, LRN) and not layer.is_within_channel:
+        return Normalise(layer.size, layer.alpha, layer.beta, layer.k)
+    if isinstance(layer, Gram) and layer.axis == 2:
+        per_channel = layer.normalize == GramParameter.CHW
+        per_pixel = per_channel or layer.normalize == GramParameter.HW
+        return GramMatrix(layer.alpha_beta, per_pixel, per_channel, layer.scales_gradient)
+    if isinstance(layer, Scalar) and layer.multiplies:
+        return Multiply(layer.value, layer.value if layer.scales_gradient else 1.0)
+    if isinstance(layer, Dropout) and not layer.drops:
+        return Multiply(1.0, 1.0)
+    return None
+
+
+def _of_any_number(layer: Layer) -> Operation | None:
+    if isinstance(layer, Split):
+        return Fork()
+    if isinstance(layer, Concat) and layer.axis == 1:
+        return Join()
+    if isinstance(layer, EuclideanLoss):
+        return Distance()
+    if isinstance(layer, Event) and layer.gate != EventParameter.TARGET_NONZERO:
+        return Gate("feature" if layer.gate == EventParameter.FEATURE_POSITIVE else "")
+    return None
+
+
+# ---- lifetimes of gradients --------------------------------------------------------------------------
+
+
+@dataclass
+class _Family:
+    """Blobs whose gradients live in one buffer; `first` and `last` are the layers between which they live."""
+
+    names: list[str]
+    first: int
+    last: int
+
+
+def _gradient_slots(
+    wiring: Wiring, steps: Sequence[Step | None], backward: BackwardPlan
+) -> GradientSlots:
+    """Gives every family the lowest buffer that no family alive at the same time has."""
+    sums = _sums(wiring, steps)
+    families = _families(wiring, steps, backward, sums)
+    slots: dict[str, int] = {}
+    placed: list[tuple[_Family, int]] = []
+    for family in sorted(families, key=lambda f: -f.last):
+        taken = {
+            slot
+            for other, slot in placed
+            if other.first <= family.last and family.first <= other.last
+        }
+        slot = next(number for number in range(len(placed) + 1) if number not in taken)
+        placed.append((family, slot))
+        slots.update((name, slot) for name in family.names)
+    return GradientSlots(slots, {top: bottom for top, bottom in sums.items() if top in slots})
+
+
+def _sums(wiring: Wiring, steps: Sequence[Step | None]) -> dict[str, str]:
+    """Tops of splits -> the bottom they were split from."""
+    names = wiring.blob_names
+    return {
+        names[top]: names[planned.bottoms[0]]
+        for planned, step in zip(wiring.layers, steps, strict=True)
+        if step is not None and isinstance(step.operation, Fork)
+        for top in planned.tops
+    }
+
+
+def _families(
+    wiring: Wiring, steps: Sequence[Step | None], backward: BackwardPlan, sums: dict[str, str]
+) -> list[_Family]:
+    """Blobs written and read by steps only, split tops with their bottom, joined maps with their parts."""
+    heads = dict(sums)
+    for planned, step in zip(wiring.layers, steps, strict=True):
+        if step is not None and isinstance(step.operation, Join):
+            top = wiring.blob_names[planned.tops[0]]
+            parts = {wiring.blob_names[bottom] for bottom in planned.bottoms}
+            heads.update((part, top) for part in parts if part not in sums)
+    families: dict[str, _Family] = {}
+    spoiled: set[str] = set()
+    for planned, step in zip(wiring.layers, steps, strict=True):
+        runs = step is not None and backward.layers[planned.index]
+        planar_tops = step is not None and isinstance(step.operation, GramMatrix | Distance)
+        for number in {*planned.bottoms, *planned.tops}:
+            name = wiring.blob_names[number]
+            head = _head(name, heads)
+            family = families.setdefault(head, _Family([], planned.index, planned.index))
+            if name not in family.names:
+                family.names.append(name)
+            family.first = min(family.first, planned.index)
+            if not (planar_tops and name in sums):  # such a reader adds when the split is collected
+                family.last = max(family.last, planned.index)
+            if not runs or (planar_tops and number in planned.tops):
+                spoiled.add(head)
+    return [family for head, family in families.items() if head not in spoiled]
+
+
+def _head(name: str, heads: dict[str, str]) -> str:
+    while name in heads:
+        name = heads[name]
+    return name
