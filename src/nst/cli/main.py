@@ -15,12 +15,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "presets": ("presets", "print the named presets of style runs"),
     "draw": ("draw", "draw a net, or the augmented net of a style run"),
     "weights": ("weights", "look into, convert and fetch files of weights"),
-    "upgrade": ("upgrade", "bring a net or solver file to the current form"),
-    "layers": ("layers", "list the layer types"),
-    "info": ("info", "versions, backends, models and what is missing"),
     "train": ("train", "train a net, from scratch, from weights or from a snapshot"),
     "test": ("testing", "score a net on the data that its test phase reads"),
     "time": ("timing", "time a net layer by layer"),
+    "extract": ("extract", "write the values of blobs, for the data that a net reads"),
+    "mean": ("mean", "mean picture and mean colour of a data set"),
+    "convert-imageset": ("convert_imageset", "put a list of pictures into an LMDB database"),
+    "upgrade": ("upgrade", "bring a net or solver file to the current form"),
+    "layers": ("layers", "list the layer types"),
+    "device": ("device", "the processors and GPUs of this machine"),
+    "info": ("info", "versions, backends, models and what is missing"),
 }
 """Command -> (module of nst.cli, one line of help)."""
 

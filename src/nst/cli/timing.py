@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         param, backend=backend, phase=_PHASES[args.phase], level=args.level, stages=args.stage
     )
     print(f"net '{net.name}', {args.phase} phase, {args.iterations} iterations on {reason}")
+    if not args.forward_only and not any(net.backward_plan.layers):
+        print("no layer needs a backward pass, since there is no loss; --force-backward times it")
     clock = LayerClock(net)
     clock.run(backward=not args.forward_only)  # memory is made and kernels are chosen in the first
     clock.reset()
