@@ -25,9 +25,10 @@ INPUTS = """layer { name: "data" type: "Input" top: "x" top: "label"
 
 
 def recorded(name: str) -> dict[str, NDArray[Any]]:
-    """The arrays of one recorded run: steps, lr, loss."""
+    """The arrays of one recorded run: steps, lr, loss, test_acc, test_loss."""
     with np.load(FOLDER / "trajectories.npz") as arrays:
-        return {key: arrays[f"{name}/{key}"] for key in ("steps", "lr", "loss")}
+        keys = ("steps", "lr", "loss", "test_acc", "test_loss")
+        return {key: arrays[f"{name}/{key}"] for key in keys}
 
 
 def solver_param(name: str) -> SolverParameter:

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from nst.backend import Backend, get_backend
+from nst.backend import Backend
 from nst.core import TEST, TRAIN
 from nst.errors import FileError, UsageError
 from nst.io.prototxt import read_net, read_solver
 from nst.io.upgrade import upgrade_solver
 from nst.proto import NetParameter, NetState, SolverParameter
+from nst.pycaffe.mode import choose_backend
 from nst.pycaffe.net import Net
 from nst.solvers import (
     LBFGS,
@@ -81,7 +82,7 @@ def load_parts(
         param, home = read_solver(fspath(source)), Path(source).parent
         param.snapshot_prefix = _snapshot_prefix(param.snapshot_prefix, Path(source))
     options: dict[str, Any] = {
-        "backend": get_backend(backend) if isinstance(backend, str) else backend,
+        "backend": choose_backend(backend),
         "dtype": dtype,
         "seed": param.random_seed if param.random_seed >= 0 else None,
         "allow_python": allow_python,
