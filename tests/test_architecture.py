@@ -44,7 +44,7 @@ THIRD_PARTY = {
     "backend": {"numpy", "cupy"},
     "core": {"numpy"},
     "io": {"numpy", "google", "PIL", "h5py", "platformdirs"},
-    "layers": {"numpy", "h5py", "PIL", "lmdb"},
+    "layers": {"numpy", "google", "h5py", "PIL", "lmdb"},
     "net": {"numpy"},
     "solvers": {"numpy"},
     "style": {"numpy", "google"},
