@@ -19,6 +19,7 @@ from nst.io.hdf5 import read_hdf5, write_hdf5
 from nst.io.prototxt import read_net
 from nst.io.upgrade import upgrade_net
 from nst.io.weights import read_weights, write_weights
+from nst.layers.memory_data import MemoryData
 from nst.net import Net as CoreNet
 from nst.proto import NetParameter
 from nst.pycaffe.batches import Rows, batches, count_of
@@ -142,6 +143,16 @@ class Net(CoreNet):
             outs.add(self._on_host(self.forward(blobs=blobs, **batch)))
             grads.add(self._on_host(self.backward(diffs=diffs, **diff_batch)))
         return outs.first(count_of(inputs)), grads.first(count_of(inputs))
+
+    def set_input_arrays(self, data: Any, labels: Any) -> None:
+        """Hands (n, C, H, W) values and n labels to the MemoryData layer that the net begins with."""
+        first = self.layers[0]
+        if not isinstance(first, MemoryData):
+            raise UsageError(
+                "set_input_arrays may only be called if the first layer is a MemoryDataLayer "
+                f"(got layer '{first.name}' of type {first.type})"
+            )
+        first.set_data(data, labels)
 
     def _forward(self, start: int, end: int) -> float:
         """pycaffe's: layers by number, returns the loss."""
