@@ -35,11 +35,13 @@ class Recovery:
     back_to: int
     """Iteration, at this size, from which the run went on."""
     rate_factor: float
-    """What base_lr is multiplied by from there on; L-BFGS forgets its history instead."""
+    """What base_lr is multiplied by from there on."""
+    action: str
+    """What was changed: the rate, or the history of a rule that has no rate."""
     reason: str
 
     def __str__(self) -> str:
         return (
-            f"size {self.stage + 1}: {self.reason} Went back to iteration {self.back_to}, "
-            f"base_lr times {self.rate_factor:g}, history of L-BFGS forgotten"
+            f"size {self.stage + 1}: {self.reason}. Went back to iteration {self.back_to}, "
+            f"{self.action}"
         )

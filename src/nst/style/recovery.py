@@ -111,8 +111,14 @@ class DivergenceGuard:
             self._show_best()
             return False
         self.rate_factor /= 2
+        has_rate = self.painter.solver.uses_rate
         recovery = Recovery(
-            self._stage, error.iteration, self.good.iteration, self.rate_factor, str(error)
+            stage=self._stage,
+            failed_at=error.iteration,
+            back_to=self.good.iteration,
+            rate_factor=self.rate_factor,
+            action=f"base_lr times {self.rate_factor:g}" if has_rate else "history forgotten",
+            reason=str(error).partition(". ")[0],  # the rest is advice for when nothing is done
         )
         self.recoveries.append(recovery)
         log.warning("%s", recovery)
