@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from support.tiny import tiny_net
+from support.tiny import pixels, tiny_net, tiny_weights
 
+from nst.backend import Backend
 from nst.errors import NetError, UsageError
 from nst.io.prototxt import format_message, parse_net
-from nst.proto import EventParameter, GramParameter, NetParameter, PoolingParameter
+from nst.proto import (
+    EventParameter,
+    GramParameter,
+    NetParameter,
+    PadParameter,
+    PoolingParameter,
+)
 from nst.style import augment, feature_net
 from nst.style.objective import Objective, Tap
+from nst.style.transfer import FeatureNet
 
 DATA = 'layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
 CONV = """
@@ -169,3 +178,41 @@ def test_the_gate_is_open_where_no_relu_makes_it_exact(extra: str, rectified: bo
     (event,) = (layer for layer in augmented.layer if layer.type == "Event")
     expected = EventParameter.FEATURE_POSITIVE if rectified else EventParameter.NONE
     assert event.event_param.gate == expected
+
+
+def test_padding_moves_from_the_first_convolution_to_a_layer_of_its_own() -> None:
+    objective = Objective(content=(Tap("conv1_2"),), style=(), padding=PadParameter.REPLICATE)
+
+    net = augment.for_extraction(tiny_net(), objective)
+
+    layers = {layer.name: layer for layer in net.layer}
+    assert [layer.name for layer in net.layer][:3] == ["input1", "pad_conv1_1", "conv1_1"]
+    assert (layers["pad_conv1_1"].pad_param.pad_h, layers["pad_conv1_1"].pad_param.pad_w) == (1, 1)
+    assert list(layers["conv1_1"].bottom) == ["pad_conv1_1"]
+    assert not layers["conv1_1"].convolution_param.pad
+    assert list(layers["conv1_2"].convolution_param.pad) == [1]
+
+
+def test_a_first_convolution_that_does_not_pad_stays_as_it_is() -> None:
+    objective = Objective(content=(Tap("conv"),), style=(), padding=PadParameter.REPLICATE)
+
+    net = augment.for_extraction(parse_net(DATA + CONV), objective)
+
+    assert "Pad" not in {layer.type for layer in net.layer}
+
+
+@pytest.mark.parametrize("mode", [PadParameter.REPLICATE, PadParameter.ZERO])
+def test_padding_by_a_layer_keeps_the_sizes_and_the_inside(mode: int, backend: Backend) -> None:
+    plain, padded = (
+        FeatureNet(
+            tiny_net(),
+            Objective(content=(Tap("conv1_1"),), style=(), padding=padding),
+            tiny_weights(),
+            backend,
+        ).capture_content(pixels(9, 7, 1))["conv1_1"]
+        for padding in (None, mode)
+    )
+
+    inside = slice(None), slice(None), slice(1, -1), slice(1, -1)
+    np.testing.assert_allclose(padded[inside], plain[inside], rtol=1e-4, atol=1e-3)
+    assert np.allclose(padded, plain, rtol=1e-4, atol=1e-3) is (mode == PadParameter.ZERO)

@@ -520,6 +520,19 @@ CASES: dict[str, list[GradientCase]] = {
             in_place=True,
         ),
     ],
+    "Pad": [
+        case(
+            "edge",
+            'type: "Pad" pad_param { pad_h: 3 pad_w: 1 }',
+            normal(2, 2, 2, 3),
+        ),
+        case(
+            "mirror",
+            'type: "Pad" pad_param { pad_h: 1 pad_w: 2 mode: REFLECT }',
+            normal(1, 2, 2, 3),
+        ),
+        case("zeros", 'type: "Pad" pad_param { pad_w: 2 mode: ZERO }', normal(1, 2, 2, 3)),
+    ],
     "Pooling": [
         case(
             "max",
@@ -738,6 +751,9 @@ CASES: dict[str, list[GradientCase]] = {
             "beta and epsilon",
             'type: "TVLoss" tv_loss_param { beta: 1.3 epsilon: 0.05 }',
             normal(1, 3, 4, 3),
+        ),
+        case(
+            "nine points", 'type: "TVLoss" tv_loss_param { form: NINE_POINT }', normal(2, 2, 3, 4)
         ),
         case("larger beta", 'type: "TVLoss" tv_loss_param { beta: 2.5 }', normal(1, 1, 4, 3)),
     ],

@@ -19,7 +19,7 @@ CAFFE_TYPES = (
 )
 STYLE_TYPES = (
     *("Gram", "Event", "Scalar", "TVLoss"),
-    *("Moments", "WassersteinLoss", "MomentsLoss", "RelativeLoss", "MMDLoss"),
+    *("Moments", "WassersteinLoss", "MomentsLoss", "RelativeLoss", "MMDLoss", "Pad"),
 )
 LAYER_TYPES = CAFFE_TYPES + STYLE_TYPES
 SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "LBFGS")

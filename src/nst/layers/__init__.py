@@ -47,6 +47,7 @@ from nst.layers.moments import Moments
 from nst.layers.moments_loss import MomentsLoss
 from nst.layers.multinomial_logistic_loss import MultinomialLogisticLoss
 from nst.layers.mvn import MVN
+from nst.layers.pad import Pad
 from nst.layers.parameter import Parameter
 from nst.layers.pooling import Pooling
 from nst.layers.power import Power
@@ -120,6 +121,7 @@ LAYERS: tuple[type[Layer], ...] = (
     MomentsLoss,
     MultinomialLogisticLoss,
     PReLU,
+    Pad,
     Parameter,
     Pooling,
     Power,

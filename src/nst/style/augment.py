@@ -31,6 +31,7 @@ from nst.style.feature_net import (
     image_blob,
     is_rectified,
     keep_ancestors,
+    pad_first_convolutions,
     use_pooling,
 )
 from nst.style.objective import Objective, content_loss_weight, gate_for
@@ -43,6 +44,8 @@ def for_extraction(net: NetParameter, objective: Objective) -> NetParameter:
     net = keep_ancestors(net, objective.taps)
     if objective.pooling is not None:
         net = use_pooling(net, objective.pooling)
+    if objective.padding is not None:
+        net = pad_first_convolutions(net, objective.padding)
     return add_statistics(net, objective)
 
 

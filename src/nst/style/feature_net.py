@@ -76,6 +76,28 @@ def use_pooling(net: NetParameter, method: int) -> NetParameter:
     return net
 
 
+def pad_first_convolutions(net: NetParameter, mode: int) -> NetParameter:
+    """Lets a PAD layer `pad_X` do the padding of every convolution X that reads the picture."""
+    net = copied(net)
+    picture = image_blob(net)
+    layers: list[LayerParameter] = []
+    for layer in net.layer:
+        p = layer.convolution_param
+        if layer.type == "Convolution" and list(layer.bottom) == [picture]:
+            pads = [p.pad_h, p.pad_w] if p.pad_h or p.pad_w else (list(p.pad) or [0])
+            if any(pads):
+                padded = LayerParameter(name=f"pad_{layer.name}", type="Pad", bottom=[picture])
+                padded.top.append(padded.name)
+                padded.pad_param.pad_h, padded.pad_param.pad_w = pads[0], pads[-1]
+                padded.pad_param.mode = mode  # type: ignore[assignment]
+                layers.append(padded)
+                layer.bottom[0] = padded.name
+                for field in ("pad", "pad_h", "pad_w"):
+                    p.ClearField(field)
+        layers.append(layer)
+    return _with_layers(net, layers)
+
+
 def image_blob(net: NetParameter) -> str:
     """Name of the blob that holds the picture: the top of `input1`."""
     return next(layer.top[0] for layer in net.layer if layer.name == IMAGE_LAYER)

@@ -52,6 +52,8 @@ class Objective:
     """Constant c of the kernel (x.y + c)^2 behind MMD_POLYNOMIAL."""
     pooling: int | None = None
     """Replaces the net's pooling method; None leaves it."""
+    padding: int | None = None
+    """What convolutions of the picture see beyond its edge (PadParameter.Mode); None leaves zeros."""
 
     def __post_init__(self) -> None:
         if not self.content and not self.style and not self.tv_weight:

@@ -28,6 +28,7 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
         style_loss=param.style_loss,
         mmd_offset=param.mmd_offset,
         pooling=param.pooling if param.HasField("pooling") else None,
+        padding=param.padding if param.HasField("padding") else None,
     )
 
 
