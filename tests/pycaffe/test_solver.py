@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -327,6 +328,33 @@ def test_our_snapshot_holds_what_caffes_holds(name: str, tmp_path: Path, monkeyp
     for layer, blobs in caffes.items():
         for mine, theirs in zip(ours[layer], blobs, strict=True):
             np.testing.assert_allclose(mine.array, theirs.array, rtol=0, atol=1e-6)
+
+
+def test_the_log_of_a_training_reads_as_caffes(
+    tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(FOLDER.parent / "cli", tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    with Path("s.prototxt").open("a") as file:
+        file.write('debug_info: true weights: "init.caffemodel"')
+
+    with caplog.at_level(logging.INFO, logger="nst.solvers"):
+        solver("s.prototxt").solve()
+
+    ours = [record.getMessage().split() for record in caplog.records]
+    caffes = [line.split() for line in (FOLDER / "debug_info.log").read_text().splitlines()]
+    assert [list(filter(is_word, line)) for line in ours] == [
+        list(filter(is_word, line)) for line in caffes
+    ]
+    np.testing.assert_allclose(numbers(ours), numbers(caffes), rtol=2e-5)
+
+
+def is_word(token: str) -> bool:
+    return not re.fullmatch(r"\(?-?[\d.]+(e-?\d+)?[,;)]*", token)
+
+
+def numbers(lines: list[list[str]]) -> list[float]:
+    return [float(token.strip("(),;")) for line in lines for token in line if not is_word(token)]
 
 
 @pytest.mark.shared

@@ -38,8 +38,11 @@ def output_values(net: TrainableNet) -> dict[str, list[float]]:
 
 
 @contextlib.contextmanager
-def debug_info(net: TrainableNet, wanted: bool) -> Iterator[None]:
-    """While active, logs the mean absolute values of what each layer computed (Caffe's debug_info)."""
+def debug_info(net: TrainableNet, wanted: bool, *, training: bool = True) -> Iterator[None]:
+    """While active, logs the mean absolute values of what each layer computed (Caffe's debug_info).
+
+    With `training`, ends with the norms of all parameters and their diffs.
+    """
     if not wanted:
         yield
         return
@@ -73,7 +76,8 @@ def debug_info(net: TrainableNet, wanted: bool) -> Iterator[None]:
     finally:
         net.after_forward.remove(forward)
         net.after_backward.remove(backward)
-    _log_norms(net.learnable_params)
+    if training:
+        _log_norms(net.learnable_params)
 
 
 def _log_norms(params: Sequence[Blob]) -> None:

@@ -99,6 +99,8 @@ class Solver(ABC):
         if resume is not None:
             self.restore(resume)
         log.info("Solving %s", self.net.name)
+        if self._policy:
+            log.info("Learning Rate Policy: %s", self.param.lr_policy)
         self.step(self.param.max_iter - self.iter)
         if self.param.snapshot_after_train and self._last_snapshot != self.iter:
             self.snapshot()
@@ -155,6 +157,7 @@ class Solver(ABC):
                 self.net,
                 batches,
                 with_loss=self.param.test_compute_loss,
+                with_debug_info=self.param.debug_info,
                 iteration=self.iter,
                 interrupted=lambda: self._stop_requested,
             )
@@ -170,8 +173,10 @@ class Solver(ABC):
     def snapshot(self) -> SnapshotPaths:
         """Writes `<prefix>_iter_<N>` weights and solver state; returns their paths."""
         paths = SnapshotPaths.of(self.param, self.iter)
-        log.info("Snapshotting to %s and %s", paths.weights, paths.state)
+        kind = "HDF5" if paths.weights.suffix == ".h5" else "binary proto"
+        log.info("Snapshotting to %s file %s", kind, paths.weights)
         self._files().save(self.net, paths.weights, diff=self.param.snapshot_diff)
+        log.info("Snapshotting solver state to %s file %s", kind, paths.state)
         write_snapshot(paths.state, self.state(str(paths.weights)))
         self._last_snapshot = self.iter
         return paths

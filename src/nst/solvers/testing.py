@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nst.solvers.contract import TrainableNet
-from nst.solvers.display import log, log_outputs, output_values
+from nst.solvers.display import debug_info, log, log_outputs, output_values
 
 
 def run_test(
@@ -15,6 +15,7 @@ def run_test(
     batches: int,
     *,
     with_loss: bool,
+    with_debug_info: bool,
     iteration: int,
     interrupted: Callable[[], bool],
 ) -> dict[str, list[float]] | None:
@@ -30,7 +31,8 @@ def run_test(
         if interrupted():
             log.info("Test interrupted.")
             return None
-        loss += net.forward_from_to()
+        with debug_info(net, with_debug_info, training=False):
+            loss += net.forward_from_to()
         for name, values in output_values(net).items():
             so_far = sums.get(name, [0.0] * len(values))
             sums[name] = [a + b for a, b in zip(so_far, values, strict=True)]
