@@ -145,7 +145,7 @@ def test_sigint_stops_with_a_snapshot(training: Path) -> None:
     assert process.returncode == 0
     assert err == ""
     assert "Optimization stopped early." in out
-    found = re.search(r"Snapshotting to (\S+)", out)
+    found = re.search(r"Snapshotting to binary proto file (\S+)", out)
     assert found is not None
     assert (training / found.group(1)).exists()
 
@@ -168,4 +168,4 @@ def test_a_signal_can_be_without_effect(training: Path) -> None:
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert out.count("Snapshotting") == 1
+    assert out.count("Snapshotting to binary") == 1

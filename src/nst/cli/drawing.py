@@ -20,6 +20,8 @@ _COLOURS = {
     "Parameter": "#93c47d",
     "Input": "#ffe599",
     "Gram": "#76d7c4",
+    "Moments": "#76d7c4",
+    "Pad": "#d9d9d9",
     "Event": "#d7bde2",
     "Scalar": "#f9cb9c",
 }
@@ -27,6 +29,7 @@ _LOSS, _DATA, _OTHER = "#f1948a", "#ffe599", "#f3f3f3"
 ROLES = {
     "Parameter": "the picture, which is what is learned",
     "Gram": "style of a layer",
+    "Moments": "style of a layer",
     "Input": "saved target",
     "Scalar": "factor",
     "Event": "gate of the gradient",

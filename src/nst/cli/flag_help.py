@@ -14,6 +14,7 @@ OBJECTIVE = {
     "gram_scale": "factor on Gram matrices",
     "style_statistic": "what of a style layer's features is compared",
     "mmd_offset": "constant of the kernel of mmd_polynomial",
+    "padding": "what the first convolution sees beyond the picture's edge; zeros if left out",
     "gate": "which gradients pass the EVENT layers",
     "exact_gradient": "off: MyCaffe's gradients, which leave the scales out",
     "pooling": "replaces the net's pooling",
