@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import numpy as np
 import pytest
 
@@ -59,9 +62,40 @@ def test_gpu_mode_puts_nets_on_the_gpu() -> None:
     assert net().backend.name == "cuda"
 
 
-def test_another_device_is_refused_with_the_way_to_choose_it() -> None:
+def test_a_device_becomes_the_only_one_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "so that it is put back")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+
+    set_device(2)
+
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+
+
+def test_a_device_counts_among_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+
+    set_device(2)
+
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "6"
+
+
+def test_another_device_is_refused_once_the_gpu_is_in_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", sys)
+
     set_device(0)
-    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=2"):
+    with pytest.raises(UsageError, match=r"in use already.*CUDA_VISIBLE_DEVICES=2"):
+        set_device(2)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+
+    with pytest.raises(UsageError, match=r"got 2, expected the number of a GPU"):
         set_device(2)
 
 

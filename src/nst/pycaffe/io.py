@@ -17,6 +17,7 @@ from nst.errors import ShapeError, UsageError
 from nst.io.blob_proto import array_to_blob, blob_to_array, blob_to_diff
 from nst.io.images import read_picture
 from nst.proto import BlobProto, BlobProtoVector, Datum
+from nst.pycaffe.proto import caffe_pb2
 from nst.pycaffe.resize import resize_image
 from nst.pycaffe.transformer import Transformer
 
@@ -137,6 +138,7 @@ __all__ = [
     "arraylist_to_blobprotovector_str",
     "blobproto_to_array",
     "blobprotovector_str_to_arraylist",
+    "caffe_pb2",
     "datum_to_array",
     "load_image",
     "oversample",

@@ -8,6 +8,8 @@ door remembers a backend and a seed and hands them to the nets and solvers that 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 
 from nst.backend import Backend, available_backends, get_backend
 from nst.errors import UsageError
@@ -41,15 +43,24 @@ def set_mode_gpu() -> None:
 
 
 def set_device(device_id: int) -> None:
-    """Accepts device 0, the only one that a process sees as its own.
+    """Makes one GPU the only one that this process sees; call it before `set_mode_gpu` and before any net.
 
-    Raises UsageError for another: choose it by the environment variable CUDA_VISIBLE_DEVICES.
+    Raises UsageError for a number that is not there, and for another than 0 once the GPU is in use.
     """
-    if device_id != 0:
+    if device_id != 0 and "cupy" in sys.modules:
         raise UsageError(
-            f"set_device: one GPU per process (got {device_id}, expected 0). "
-            f"Start the program with CUDA_VISIBLE_DEVICES={device_id}"
+            f"set_device: the GPU is in use already (got {device_id}, expected 0). Call set_device "
+            f"first, or start the program with CUDA_VISIBLE_DEVICES={device_id}"
         )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    known = None if visible is None else visible.split(",")
+    if device_id < 0 or (known is not None and device_id >= len(known)):
+        raise UsageError(
+            f"set_device: got {device_id}, expected the number of a GPU (CUDA_VISIBLE_DEVICES is {visible})"
+        )
+    if device_id != 0:
+        # Read by the CUDA runtime when it starts, which has not happened yet.
+        os.environ["CUDA_VISIBLE_DEVICES"] = known[device_id] if known else str(device_id)
 
 
 def set_random_seed(seed: int) -> None:
