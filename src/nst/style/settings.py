@@ -36,7 +36,7 @@ def merged(under: M, over: M) -> M:
     given = {field.name for field, _ in over.ListFields()}
     for name in {other for field in given for other in _INSTEAD_OF.get(field, ())} - given:
         if name in result.DESCRIPTOR.fields_by_name:
-            result.ClearField(name)  # type: ignore[arg-type]
+            result.ClearField(name)
     if isinstance(result, SolverParameter) and "max_iter" in given:
         result.style_transfer_param.ClearField("iterations")
     for field, value in over.ListFields():
