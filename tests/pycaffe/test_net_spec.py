@@ -64,6 +64,12 @@ def test_a_top_writes_the_net_behind_it() -> None:
     assert relu.to_proto() == to_proto(relu)
 
 
+def test_the_printed_net_is_a_prototxt_of_the_same_net() -> None:
+    net = to_proto(L.Convolution(top(), num_output=4, kernel_size=3, pad=1, name='a "b" \\'))
+
+    assert parse_message(str(net), NetParameter) == net
+
+
 def test_a_layer_that_many_read_is_written_once() -> None:
     x = top()
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nst.errors import NstError
 from nst.pycaffe.io import Transformer
@@ -61,6 +63,29 @@ def test_deprocess_undoes_preprocess_of_a_picture_of_the_right_size() -> None:
     back = made.deprocess("data", made.preprocess("data", RECORD["img_same"])[np.newaxis])
 
     np.testing.assert_allclose(back, RECORD["img_same"], **CLOSE)
+
+
+@given(
+    order=st.permutations(range(3)),
+    raw_scale=st.floats(0.1, 300),
+    input_scale=st.floats(0.01, 10),
+    mean=st.lists(st.floats(-200, 200), min_size=3, max_size=3),
+)
+def test_deprocess_undoes_any_settings(
+    order: list[int], raw_scale: float, input_scale: float, mean: list[float]
+) -> None:
+    made = Transformer({"data": (1, 3, 4, 5)})
+    made.set_transpose("data", (2, 0, 1))
+    made.set_channel_swap("data", order)
+    made.set_raw_scale("data", raw_scale)
+    made.set_mean("data", np.array(mean))
+    made.set_input_scale("data", input_scale)
+    picture = np.random.default_rng(3).random((4, 5, 3))
+
+    back = made.deprocess("data", made.preprocess("data", picture))
+
+    # What is lost is float32's rounding at the size of the mean.
+    np.testing.assert_allclose(back, picture, rtol=0, atol=1e-6 * (1 + 200 / raw_scale))
 
 
 def test_a_grey_picture_of_one_row_comes_back_whole() -> None:

@@ -14,11 +14,10 @@ from nst.layers.python import UserLayer as Layer
 from nst.pycaffe import io, net_spec, proto
 from nst.pycaffe.classifier import Classifier
 from nst.pycaffe.detector import Detector
+from nst.pycaffe.glog import init_log, log
 from nst.pycaffe.mode import (
     allow_python_layers,
-    init_log,
     layer_type_list,
-    log,
     set_device,
     set_mode_cpu,
     set_mode_gpu,

@@ -97,13 +97,3 @@ def choose_allow_python(allow: bool) -> bool:
 def layer_type_list() -> list[str]:
     """The names of all layer types, in alphabetical order."""
     return sorted(layer.type for layer in LAYERS)
-
-
-def init_log(level: int = logging.INFO) -> None:
-    """Shows what nets and solvers tell, on stderr; `level` is one of the logging module's."""
-    logging.basicConfig(level=level, format="%(levelname).1s %(name)s  %(message)s")
-
-
-def log(message: str) -> None:
-    """Adds a line to the log."""
-    _log.info("%s", message)

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from nst.errors import UsageError
+from nst.pycaffe.glog import init_log
 from nst.pycaffe.mode import allow_python_layers
 
 _DOOR = "nst.pycaffe"
@@ -42,7 +43,8 @@ def install_as_caffe() -> None:
 def run_script(arguments: list[str]) -> int:
     """Runs a script with its arguments, as `python script.py ...` would where Caffe is installed.
 
-    Returns the exit status, 2 for wrong usage; what the script raises goes through.
+    Nets and solvers log to stderr, as in Caffe; GLOG_minloglevel=2 silences them. Returns the exit status, 2
+    for wrong usage; what the script raises goes through.
     """
     allow_python_layers("--allow-python" in arguments[:1])
     arguments = arguments[1:] if "--allow-python" in arguments[:1] else arguments
@@ -51,6 +53,7 @@ def run_script(arguments: list[str]) -> int:
         print(f"{_USAGE}{got}", file=sys.stderr)
         return 2
     install_as_caffe()
+    init_log()
     sys.argv = arguments
     sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
     runpy.run_path(arguments[0], run_name="__main__")
