@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.workshop import write_tiny_model
 
+from nst.cli import painting
 from nst.cli import solve as solve_module
 from nst.cli.main import main as nst
 from nst.cli.solve import main
@@ -56,6 +57,10 @@ BAD_WORDS = {
     "output is a folder": (["--output", "folder.png"], "folder.png: is a folder"),
     "output is an input": (["--output", "town.png"], "one of the pictures that go in"),
     "plot without a format": (["--plot", "p.xyz"], "p.xyz: unknown plot format"),
+    "history where no folder can be": (["--history", "town.png/h.csv"], "town.png"),
+    "history that is a folder": (["--history", "folder.png"], "folder.png: is a folder"),
+    "missing snapshot": (["--resume", "gone.snapshot"], "gone.snapshot"),
+    "damaged snapshot": (["--resume", "noise.caffemodel"], "noise.caffemodel"),
     "style scales that do not fit": (["--style-scale", "1,2"], "--style-scale: one for all"),
 }
 
@@ -185,7 +190,7 @@ def test_a_disk_that_fills_up_is_a_failed_run(
     workshop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        solve_module, "write_picture", raising(FileError("No space left", path="out.png"))
+        painting, "write_picture", raising(FileError("No space left", path="out.png"))
     )
     assert main(["solver.prototxt", "--backend", "numpy"]) == 1
     assert capsys.readouterr().err == "nst-solve: error: out.png: No space left\n"

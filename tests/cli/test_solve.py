@@ -15,11 +15,13 @@ import pytest
 from PIL import Image
 
 from nst.backend import get_backend
+from nst.cli import painting
 from nst.cli.main import main as nst
 from nst.cli.solve import main
 from nst.io.prototxt import parse_net, parse_solver
 from nst.io.recipe import read_recipe
 from nst.net import Net
+from nst.style.run import Observer
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -279,9 +281,64 @@ def test_a_signal_ends_the_run_with_its_picture_and_history(
     assert err == ""
     assert "saved out.png" in out
     assert "stop was requested" in out
+    assert "--resume out.snapshot" in out
     done = read_recipe(workshop / "out.png").results["iterations"]
     rows = rows_of(workshop / "h.csv")
     assert len(rows) == done < 1000000
+
+
+def test_a_resumed_run_ends_with_the_picture_of_one_that_was_not_stopped(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("solver.prototxt", "--init", "noise", "--type", "Adam", "--base-lr", 3, "--seed", 4)
+    solve(*words, "--iterations", 9, "--output", "whole.png")
+
+    def stopping_at_five(*job: object) -> Observer:
+        return lambda progress, run: run.stop() if progress.done == 5 else None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(painting, "saver", stopping_at_five)
+        solve(*words, "--iterations", 9, "--output", "part.png")
+    assert read_recipe("part.png").results["iterations"] == 5
+    assert solve(*words, "--iterations", 9, "--resume", "part.snapshot") == 0
+    pictures = [np.asarray(Image.open(name)) for name in ("whole.png", "out.png")]
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_a_resumed_run_without_a_name_goes_on_at_its_picture(
+    workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--content", "town.png", "--style", "waves.png", "--size", 32, "--iterations", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(painting, "saver", lambda *job: lambda progress, run: run.stop())
+        solve(*words)
+    assert solve(*words, "--resume", "town_waves.snapshot") == 0
+    assert [path.name for path in workshop.glob("town_*")] == ["town_waves.png"]
+    assert read_recipe("town_waves.png").results["iterations"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "snapshot"),
+    [
+        ((), ["out.snapshot"]),
+        (("--snapshot-prefix", "s/x"), ["s/x.snapshot"]),
+        (("--snapshot", 0), []),
+    ],
+)
+def test_a_stopped_run_leaves_its_snapshot(
+    words: tuple[object, ...],
+    snapshot: list[str],
+    workshop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(painting, "saver", lambda *job: lambda progress, run: run.stop())
+    solve("solver.prototxt", *words)
+    assert [str(path.relative_to(workshop)) for path in workshop.rglob("*.snapshot")] == snapshot
+
+
+def test_a_finished_run_removes_its_snapshot(workshop: Path) -> None:
+    solve("solver.prototxt", "--snapshot", 1)
+    assert not list(workshop.glob("*.snapshot"))
 
 
 def test_a_second_signal_aborts_at_once(workshop: Path) -> None:

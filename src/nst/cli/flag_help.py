@@ -24,6 +24,8 @@ RESULT = {
     "sizes": "coarse to fine: longest sides, small first, as in 128,256,512",
     "output": "the picture to write: png, jpg, tiff or webp",
     "save_every": "iterations between intermediate pictures; 0 writes none",
+    "snapshot": "iterations between snapshots to --resume from; default every 5 minutes, 0 never",
+    "snapshot_prefix": "snapshots go to this path with .snapshot added; default beside the output",
     "average_iterates": "the result is the mean of the last N iterates; 0 takes the last",
     "clamp": "keep every pixel inside what a picture can show",
 }

@@ -142,6 +142,8 @@ class Rate:
         self._seen: deque[tuple[float, int]] = deque([(0.0, 0)], maxlen=200)
 
     def add(self, progress: Progress) -> None:
+        if progress.done != self._seen[-1][1] + 1:  # resumed, or gone back after a divergence
+            self._seen.clear()
         self._seen.append((progress.elapsed_s, progress.done))
         while len(self._seen) > 2 and self._seen[0][0] < progress.elapsed_s - 10:
             self._seen.popleft()
@@ -150,7 +152,9 @@ class Rate:
         """`3.21 it/s  0:42 left`."""
         (began, first), (now, last) = self._seen[0], self._seen[-1]
         rate = (last - first) / max(now - began, 1e-9)
-        left = round((progress.total - progress.done) / rate) if rate else 0
+        if not rate:  # one iteration since it was resumed
+            return ""
+        left = round((progress.total - progress.done) / rate)
         return f"{rate:.3g} it/s  {clock(left)} left"
 
 

@@ -29,6 +29,7 @@ def recipe_of(args: argparse.Namespace, job: StyleJob, result: StyleResult) -> R
             "height": last.size[0],
             "width": last.size[1],
             "stopped": result.stop_reason,
+            "recoveries": [str(recovery) for recovery in result.recoveries],
         },
     )
 

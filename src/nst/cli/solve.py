@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,23 +11,19 @@ from rich.console import Console
 
 from nst.cli.augmented import augmented_net
 from nst.cli.backend_choice import choose_backend
-from nst.cli.history import plot_history, write_history
-from nst.cli.outcome import DONE, OneLineParser, RunFailed, guarded
+from nst.cli.outcome import OneLineParser, guarded
+from nst.cli.painting import paint
 from nst.cli.plot import check_plot_path, need_matplotlib
-from nst.cli.progress import Display, display_for
-from nst.cli.recipe import recipe_of
-from nst.cli.report import Report, announce, conclude
-from nst.cli.signals import stop_on_signals
+from nst.cli.progress import display_for
+from nst.cli.report import Report, announce
 from nst.cli.solve_settings import read_settings
 from nst.cli.style_flags import add_style_flags
-from nst.errors import FileError, ImageError
+from nst.cli.writable import check_writable
 from nst.io.atomic import write_atomically
-from nst.io.picture_output import check_writable, write_picture
-from nst.io.picture_transform import to_uint8
+from nst.io.picture_output import check_writable as check_picture_writable
 from nst.io.prototxt import format_message
 from nst.io.resample import fit_longest_side
 from nst.style.job import StyleJob, load_job
-from nst.style.run import Observer, Progress, StyleRun
 
 _USAGE = "[solver.prototxt] [--content FILE] [--style FILE] [flags]"
 _ABOUT = (
@@ -82,6 +77,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     run_flags.add_argument("--history", type=Path, metavar="FILE.csv", help="write every iteration")
     run_flags.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the losses")
     run_flags.add_argument(
+        "--resume", type=Path, metavar="FILE.snapshot", help="go on where this snapshot was taken"
+    )
+    run_flags.add_argument(
         "--overwrite",
         action=argparse.BooleanOptionalAction,
         help="whether an existing picture may be replaced; by default only one named by --output or "
@@ -96,12 +94,14 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         need_matplotlib()
         check_plot_path(args.plot)
+    for path in (args.history, args.plot):
+        if path is not None:
+            check_writable(path)
     console = Console(stderr=args.dump_net == "-")
     report = Report(console, quiet=args.quiet)
     with report.notes():
         settings = read_settings(args)
-        output = Path(settings.style_transfer_param.output)
-        check_writable(output)
+        check_picture_writable(settings.style_transfer_param.output)
         backend, reason = choose_backend(args)
         job = load_job(settings, backend)
         announce(report, job, reason)
@@ -110,72 +110,7 @@ def run(args: argparse.Namespace) -> int:
         total = sum(stage.iterations for stage in job.stages)
         every = settings.display if settings.HasField("display") else None
         display = display_for(console, total, every, quiet=args.quiet)
-        return _paint(args, job, output, display, report)
-
-
-# ---- the run and what is kept of it ------------------------------------------------------------------------
-
-
-def _paint(
-    args: argparse.Namespace, job: StyleJob, output: Path, display: Display, report: Report
-) -> int:
-    began = time.monotonic()
-    painting = StyleRun(job, [display.observe, _saver(job, output)])
-    done: list[Progress] = []
-    painting.observers.append(lambda progress, run: done.append(progress))
-
-    def stop() -> None:
-        painting.stop()
-        display.stopping()
-
-    try:
-        with stop_on_signals(stop), display:
-            result = painting.run()
-    finally:
-        _write_records(args, done, output)
-    if not result.history:
-        why = str(painting.failure) if painting.failure else "stopped"
-        raise RunFailed(f"{why}; no iteration was finished, so there is no picture")
-    seconds = time.monotonic() - began
-    with _failing():
-        write_picture(output, result.pixels, result.alpha, recipe=recipe_of(args, job, result))
-    if painting.failure is not None:
-        raise RunFailed(f"{painting.failure} The best picture is in {output}")
-    conclude(report, output, result, seconds)
-    return DONE
-
-
-class _failing:
-    """Turns a file that cannot be written into a failed run: it was possible when the run began."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, (FileError, ImageError)):
-            raise RunFailed(str(error)) from error
-
-
-def _saver(job: StyleJob, output: Path) -> Observer:
-    """An observer that writes `<stem>_<iteration>` beside the output every `save_every` iterations."""
-    every = job.style_param.save_every
-
-    def save(progress: Progress, run: StyleRun) -> None:
-        if every and progress.done % every == 0 and run.painter is not None:
-            path = output.with_name(f"{output.stem}_{progress.done:04d}{output.suffix}")
-            with _failing():
-                write_picture(path, to_uint8(run.painter.picture()))
-
-    return save
-
-
-def _write_records(args: argparse.Namespace, done: list[Progress], output: Path) -> None:
-    """History and plot, also of a run that was stopped or failed."""
-    with _failing():
-        if args.history is not None:
-            write_history(args.history, done)
-        if args.plot is not None and done:
-            plot_history(args.plot, done, output.stem)
+        return paint(args, job, display, report)
 
 
 def _dump_net(target: str, job: StyleJob) -> None:

@@ -36,6 +36,9 @@ def read_settings(args: argparse.Namespace) -> SolverParameter:
     apply_to_styles(settings, args)
     style = settings.style_transfer_param
     named = bool(args.output) or (is_users and bool(style.output))
+    if args.resume is not None and not named:
+        style.output = str(args.resume.with_suffix(".png"))
+        named = True
     style.output = str(_output(settings, named=named, overwrite=args.overwrite))
     _refuse_to_eat_inputs(settings)
     return settings

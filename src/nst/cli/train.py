@@ -24,6 +24,7 @@ from nst.cli.log_lines import solver_log
 from nst.cli.plot import check_plot_path, need_matplotlib
 from nst.cli.signals import on_signals
 from nst.cli.training_history import TrainingHistory
+from nst.cli.writable import check_writable
 from nst.errors import UsageError
 from nst.io.prototxt import read_solver
 from nst.proto import SolverParameter
@@ -67,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         need_matplotlib()
         check_plot_path(args.plot)
+    for path in (args.history, args.plot):
+        if path is not None:
+            check_writable(path)
     apply_gpu_flag(args)
     console = Console()
     with solver_log(console):
