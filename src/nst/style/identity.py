@@ -37,10 +37,10 @@ def identity_of(job: StyleJob, dtype: str = "float32") -> dict[str, str]:
     """Everything that changes the numbers of a job, in a fixed order."""
     identity = {"backend": job.backend.name, "dtype": dtype}
     identity["net"] = _sha256(job.net.SerializeToString(deterministic=True))
-    identity["weights"] = _hash_of(job.weights)
+    identity["weights"] = hash_of(job.weights)
     for entry in dataclasses.fields(job):
         if entry.name not in _HELD_APART:
-            identity[entry.name] = _hash_of(getattr(job, entry.name))
+            identity[entry.name] = hash_of(getattr(job, entry.name))
     identity.update(_settings(job.settings, ""))
     return identity
 
@@ -82,7 +82,7 @@ def _settings(message: Message, prefix: str) -> Iterator[tuple[str, str]]:
             yield name, str(value)
 
 
-def _hash_of(value: Any) -> str:
+def hash_of(value: Any) -> str:
     """The hash of arrays, records, mappings and sequences by content; the text of plain values."""
     if value is None or isinstance(value, str | int | float | bool):
         return str(value)

@@ -24,6 +24,7 @@ from nst.style.progress import Recovery as Recovery
 from nst.style.recovery import DivergenceGuard
 from nst.style.run_snapshot import RunSnapshot, SnapshotFile, read_run_snapshot
 from nst.style.schedule import Stage
+from nst.style.statistics_store import StatisticsStore, style_targets
 from nst.style.transfer import FeatureNet, StylePicture, Targets, build_painting_net
 
 Picture = NDArray[np.float32]
@@ -57,13 +58,15 @@ class StyleRun:
 
     With `snapshots` the run is saved now and then, when it is stopped and before it fails; with `resume`,
     a snapshot, it goes on from there and ends with the picture of a run that was never interrupted, bit for
-    bit. A run that diverges goes back to its last good picture a few times (`recovery`).
+    bit. A run that diverges goes back to its last good picture a few times (`recovery`). Style statistics
+    that `statistics` has are not computed again.
     """
 
     job: StyleJob
     observers: list[Observer] = field(default_factory=list)
     snapshots: SnapshotFile | None = None
     resume: FilePath | None = None
+    statistics: StatisticsStore | None = None
     painter: Painter | None = None
     stage: int = 0
     failure: Diverged | None = None
@@ -206,7 +209,8 @@ class StyleRun:
         job = self.job
         targets: Targets = {}
         if job.objective.style:
-            targets.update(features.capture_style(self._style_pictures(stage, shape)))
+            pictures = self._style_pictures(stage, shape)
+            targets.update(style_targets(features, pictures, job, self.statistics))
         if job.content is not None and job.objective.content:
             content = job.transform.encode(resize(job.content.rgb, shape))
             targets.update(features.capture_content(content))
