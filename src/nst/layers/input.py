@@ -2,6 +2,7 @@
 
 Tops      one or more, of the given shapes
 Params    input_param { shape }: none (the user reshapes the blobs), one for all tops, or one per top
+Gradient  none is needed: the diffs of the tops hold it
 Errors    any other number of shapes, a negative size (setup)
 Source    Caffe InputLayer
 """

@@ -5,8 +5,9 @@ Formula   MAX: y = max of the window, its gradient goes to the first winner in r
 Bottoms   x (N, C, H, W)
 Tops      y (N, C, OH, OW), OH = ceil((H + 2p - k) / s) + 1, less one if the last window would start in
           the far padding; optional mask (like y): flat index h * W + w of the winner, MAX only
-Params    pool = MAX | AVE; kernel_size | kernel_h, kernel_w; stride = 1; pad = 0; global_pooling;
-          round_mode = CEIL | FLOOR. STOCHASTIC is refused (Caffe has it on the GPU only)
+Params    pooling_param { pool = MAX | AVE  kernel_size | kernel_h, kernel_w  stride = 1  pad = 0
+          global_pooling = false: the window is the whole map  round_mode = CEIL | FLOOR }; `engine` changes
+          nothing here. STOCHASTIC is refused (Caffe has it on the GPU only)
 Gradient  exact
 Errors    no kernel, kernel beside global_pooling, pad >= kernel (setup); not 4-D (reshape)
 Source    Caffe PoolingLayer
