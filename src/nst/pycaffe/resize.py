@@ -58,7 +58,18 @@ def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 
 
 def _apply(rows: Floats, picture: Floats, columns: Floats) -> Floats:
     """rows @ picture @ columns^T, channel by channel, for a picture (h, w, channels)."""
-    return np.moveaxis(rows @ np.moveaxis(picture, 2, 0) @ columns.T, 0, 2)
+    turned = np.swapaxes(_along_first_axis(rows, picture), 0, 1)
+    return np.swapaxes(_along_first_axis(columns, turned), 0, 1)
+
+
+def _along_first_axis(weights: Floats, picture: Floats) -> Floats:
+    """weights @ picture; only the samples that count are touched, which are few unless splines are fitted."""
+    out = np.empty((len(weights), *picture.shape[1:]))
+    for i, row in enumerate(weights):
+        used = np.flatnonzero(row)
+        near = slice(used[0], used[-1] + 1)
+        out[i] = np.tensordot(row[near], picture[near], axes=1)
+    return out
 
 
 def _corner_weights(size: int, new_size: int, order: int) -> Floats:
