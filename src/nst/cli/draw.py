@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _need_tools(kind: str) -> None:
-    try:
-        import pydot  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("pydot") is None:
         raise UsageError(
             "draw: needs pydot, which is not installed. Run: pip install 'nst-caffe[draw]'"
-        ) from None
+        )
     if kind != "dot" and shutil.which("dot") is None:
         raise UsageError(
             f"draw: {kind} needs Graphviz, whose program 'dot' is not on the path. Install the package "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +23,10 @@ class Curve:
 
 def need_matplotlib() -> None:
     """Raises UsageError now, before a long run, if no plot can be drawn at its end."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
             "--plot: needs matplotlib, which is not installed. Run: pip install 'nst-caffe[plot]'"
-        ) from None
+        )
 
 
 def check_plot_path(path: Path) -> None:
