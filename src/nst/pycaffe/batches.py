@@ -17,7 +17,9 @@ def count_of(records: Mapping[str, Any]) -> int:
     """How many records there are; raises UsageError for none, and for inputs of different lengths."""
     counts = {name: len(rows) for name, rows in records.items()}
     if len(set(counts.values())) != 1:
-        raise UsageError(f"forward_all: got {counts or 'no'} records, expected every input, equally long")
+        raise UsageError(
+            f"forward_all: got {counts or 'no'} records, expected every input, equally long"
+        )
     return next(iter(counts.values()))
 
 
