@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any
 
 from nst.errors import UsageError
+from nst.pycaffe.mode import set_device
 
 
 def add_caffe_flag(group: argparse._ActionsContainer, name: str, **options: Any) -> None:
@@ -34,8 +34,7 @@ def apply_gpu_flag(args: argparse.Namespace) -> None:
         return
     if not args.gpu.isdigit():
         raise UsageError(f"--gpu: one GPU by its number (got {args.gpu!r}, expected 0, 1, ...)")
-    # Read by the CUDA runtime when it starts, which has not happened yet.
-    os.environ["CUDA_VISIBLE_DEVICES"] = args.gpu
+    set_device(int(args.gpu))
     args.backend = "cuda"
 
 

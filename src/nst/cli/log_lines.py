@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+
+from nst.pycaffe.glog import glog_line
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def solver_log(console: Console) -> Iterator[None]:
 
 
 class _LogLines(logging.Handler):
-    """`I1123 03:09:10.339541 6955 solver] text`, the head of glog's lines."""
+    """The solvers' log, and warnings of all parts."""
 
     def __init__(self, console: Console) -> None:
         super().__init__()
@@ -36,8 +36,5 @@ class _LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno < logging.WARNING and not record.name.startswith("nst.solvers"):
             return
-        stamp = time.strftime("%m%d %H:%M:%S", time.localtime(record.created))
-        micro = int(record.created % 1 * 1e6)
-        source = record.name.removeprefix("nst.")
-        line = f"{record.levelname[0]}{stamp}.{micro:06d} {os.getpid()} {source}] {record.getMessage()}"
+        line = glog_line(record)
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

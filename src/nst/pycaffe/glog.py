@@ -33,15 +33,20 @@ def log(message: str) -> None:
     _log.info("%s", message)
 
 
+def glog_line(record: logging.LogRecord) -> str:
+    """`I1123 03:09:10.339541 6955 net] text`: severity, time, process, part of the package."""
+    stamp = time.strftime("%m%d %H:%M:%S", time.localtime(record.created))
+    micro = int(record.created % 1 * 1e6)
+    source = record.name.removeprefix("nst.")
+    head = f"{record.levelname[0]}{stamp}.{micro:06d} {os.getpid()} {source}]"
+    return f"{head} {record.getMessage()}"
+
+
 class _GlogLines(logging.Handler):
-    """`I1123 03:09:10.339541 6955 net] text` on stderr."""
+    """One line per record on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         least = os.environ.get(_LEAST_SEVERITY, "0")
         if least.isdecimal() and record.levelno < _SEVERITIES[min(int(least), 3)]:
             return
-        stamp = time.strftime("%m%d %H:%M:%S", time.localtime(record.created))
-        micro = int(record.created % 1 * 1e6)
-        source = record.name.removeprefix("nst.")
-        head = f"{record.levelname[0]}{stamp}.{micro:06d} {os.getpid()} {source}]"
-        print(head, record.getMessage(), file=sys.stderr)
+        print(glog_line(record), file=sys.stderr)
