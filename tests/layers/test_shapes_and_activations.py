@@ -119,3 +119,45 @@ def test_reshape_counts_axes_as_caffe_does(
     text = f'type: "Reshape" reshape_param {{ {fields} }}'
 
     assert LayerRig(backend, text, [normal(2, 3, 4)]).forward()[0].shape == shape
+
+
+@pytest.mark.parametrize(
+    ("text", "bottoms"),
+    [
+        ('type: "EuclideanLoss"', [(0, 3), (0, 3)]),
+        ('type: "SoftmaxWithLoss"', [(0, 3), (0,)]),
+        ('type: "SigmoidCrossEntropyLoss"', [(0, 3), (0, 3)]),
+        ('type: "HingeLoss"', [(0, 3), (0,)]),
+        ('type: "MultinomialLogisticLoss"', [(0, 3), (0,)]),
+        ('type: "ContrastiveLoss"', [(0, 3), (0, 3), (0,)]),
+        ('type: "Accuracy"', [(0, 3), (0,)]),
+        ('type: "Reduction"', [(0, 3)]),
+    ],
+)
+def test_an_empty_batch_behind_a_filter_costs_nothing(
+    text: str, bottoms: list[tuple[int, ...]], backend: Backend
+) -> None:
+    rig = LayerRig(backend, text, [np.zeros(shape) for shape in bottoms])
+
+    assert rig.forward()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "out"),
+    [
+        ('type: "InnerProduct" inner_product_param { num_output: 2 }', (0, 3, 2), (0, 2)),
+        ('type: "Convolution" convolution_param { num_output: 2 kernel_size: 1 }',
+         (0, 3, 2, 2), (0, 2, 2, 2)),
+        ('type: "Pooling" pooling_param { kernel_size: 2 }', (0, 3, 2, 2), (0, 3, 1, 1)),
+        ('type: "Softmax"', (0, 3), (0, 3)),
+        ('type: "Tile" tile_param { tiles: 2 }', (0, 3), (0, 6)),
+        ('type: "Flatten"', (0, 3, 2), (0, 6)),
+    ],
+)  # fmt: skip
+def test_an_empty_batch_passes_through(
+    text: str, shape: tuple[int, ...], out: tuple[int, ...], backend: Backend
+) -> None:
+    rig = LayerRig(backend, text, [np.zeros(shape)])
+
+    assert rig.forward()[0].shape == out
+    assert rig.backward([np.zeros(out)])[0].shape == shape

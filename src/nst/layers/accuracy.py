@@ -52,7 +52,6 @@ class Accuracy(NotDifferentiable):
         right = (at_least_as_good <= self.top_k) & valid
         top[0].data[...] = right.sum() / xp.maximum(valid.sum(), 1)
         if len(top) > 1:
-            for k in range(layout.classes):
-                of_class = (labels == k) & valid
-                share = (right & of_class).sum() / xp.maximum(of_class.sum(), 1)
-                top[1].data[k] = share
+            seen = xp.bincount(labels[valid], minlength=layout.classes)
+            correct = xp.bincount(labels[right], minlength=layout.classes)
+            top[1].data[...] = correct / xp.maximum(seen, 1)

@@ -50,9 +50,9 @@ class ArgMax(NotDifferentiable):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         if self.axis is None:
-            rows = x.reshape(x.shape[0], -1)
+            rows = x.reshape(x.shape[0], count(x.shape, 1))
             indices = self._best(rows)  # (N, top_k)
-            y = y.reshape(x.shape[0], -1, self.top_k)
+            y = y.reshape(x.shape[0], 1 + self.gives_values, self.top_k)
             y[:, 0] = indices
             if self.gives_values:
                 y[:, 1] = self.backend.xp.take_along_axis(rows, indices, axis=1)

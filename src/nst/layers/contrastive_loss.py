@@ -42,8 +42,8 @@ class ContrastiveLoss(Loss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         xp = self.backend.xp
-        batch = bottom[0].shape[0]
-        a, b = (blob.data.reshape(batch, -1) for blob in bottom[:2])
+        batch, features = bottom[0].shape[0], count(bottom[0].shape, 1)
+        a, b = (blob.data.reshape(batch, features) for blob in bottom[:2])
         self.difference = a - b  # (N, K)
         squared = (self.difference * self.difference).sum(axis=1)  # (N,)
         like = bottom[2].data.reshape(-1) != 0
@@ -55,7 +55,7 @@ class ContrastiveLoss(Loss):
             self.slack = xp.maximum(self.margin - self.distance, 0)
             unlike = self.slack * self.slack
         total = xp.where(like, squared, unlike).sum(dtype="float64")
-        top[0].data[...] = total / (2 * batch)
+        top[0].data[...] = total / (2 * max(1, batch))
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
@@ -71,7 +71,7 @@ class ContrastiveLoss(Loss):
             if wanted:
                 dx = blob.diff.reshape(self.difference.shape)
                 xp.multiply(self.difference, pull, out=dx)
-                dx *= sign * top[0].diff / len(dx)
+                dx *= sign * top[0].diff / max(1, len(dx))
 
     def allows_force_backward(self, bottom_index: int) -> bool:
         return bottom_index != 2

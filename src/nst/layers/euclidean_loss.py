@@ -53,4 +53,4 @@ class EuclideanLoss(Layer):
 
 
 def _batch(blob: Blob) -> int:
-    return blob.shape[0] if blob.shape else 1
+    return max(1, blob.shape[0]) if blob.shape else 1

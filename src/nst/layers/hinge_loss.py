@@ -37,8 +37,9 @@ class HingeLoss(Loss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         xp = self.backend.xp
         batch = bottom[0].shape[0]
-        margins = bottom[0].data.reshape(batch, -1).copy()  # (N, classes)
-        labels = read_indices(bottom[1], margins.shape[1], layer=self.name).reshape(-1)
+        classes = count(bottom[0].shape, 1)
+        margins = bottom[0].data.reshape(batch, classes).copy()
+        labels = read_indices(bottom[1], classes, layer=self.name).reshape(-1)
         self.label_index = (xp.arange(batch), labels)
         margins[self.label_index] *= -1
         margins += 1
@@ -47,7 +48,7 @@ class HingeLoss(Loss):
             total = self.backend.dot(self.margins, self.margins)
         else:
             total = self.margins.sum(dtype="float64")
-        top[0].data[...] = total / batch
+        top[0].data[...] = total / max(1, batch)
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
@@ -58,4 +59,4 @@ class HingeLoss(Loss):
         dx = bottom[0].diff.reshape(self.margins.shape)
         dx[...] = 2 * self.margins if self.squares else self.margins > 0
         dx[self.label_index] *= -1
-        dx *= top[0].diff / bottom[0].shape[0]
+        dx *= top[0].diff / max(1, bottom[0].shape[0])

@@ -30,12 +30,12 @@ class MultinomialLogisticLoss(Loss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         xp = self.backend.xp
-        batch = bottom[0].shape[0]
-        p = bottom[0].data.reshape(batch, -1)  # (N, classes)
-        labels = read_indices(bottom[1], p.shape[1], layer=self.name).reshape(-1)
+        batch, classes = bottom[0].shape[0], count(bottom[0].shape, 1)
+        p = bottom[0].data.reshape(batch, classes)
+        labels = read_indices(bottom[1], classes, layer=self.name).reshape(-1)
         self.index = (xp.arange(batch), labels)
         self.chosen = xp.maximum(p[self.index], LOG_FLOOR)
-        top[0].data[...] = -xp.log(self.chosen).sum(dtype="float64") / batch
+        top[0].data[...] = -xp.log(self.chosen).sum(dtype="float64") / max(1, batch)
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
@@ -43,7 +43,7 @@ class MultinomialLogisticLoss(Loss):
         self.refuse_labels(propagate_down)
         if not propagate_down[0]:
             return
-        batch = bottom[0].shape[0]
-        dp = bottom[0].diff.reshape(batch, -1)
+        batch = max(1, bottom[0].shape[0])
+        dp = bottom[0].diff.reshape(bottom[0].shape[0], count(bottom[0].shape, 1))
         dp[...] = 0
         dp[self.index] = -(top[0].diff / batch) / self.chosen

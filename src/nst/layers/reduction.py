@@ -33,7 +33,7 @@ class Reduction(Layer):
         return [bottom_shapes[0][: self.axis]]
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = bottom[0].data.reshape(count(bottom[0].shape, 0, self.axis), -1)  # (rows, K)
+        x = bottom[0].data.reshape(self._rows(bottom[0].shape))
         if self.operation == ReductionParameter.ASUM:
             x = self.backend.xp.absolute(x)
         elif self.operation == ReductionParameter.SUMSQ:
@@ -47,15 +47,19 @@ class Reduction(Layer):
     ) -> None:
         if not propagate_down[0]:
             return
-        rows = count(bottom[0].shape, 0, self.axis)
-        dx, x = bottom[0].diff.reshape(rows, -1), bottom[0].data.reshape(rows, -1)
+        rows = self._rows(bottom[0].shape)
+        dx, x = bottom[0].diff.reshape(rows), bottom[0].data.reshape(rows)
         if self.operation == ReductionParameter.ASUM:
             self.backend.xp.sign(x, out=dx)
         elif self.operation == ReductionParameter.SUMSQ:
             self.backend.xp.multiply(x, 2, out=dx)
         else:
             dx[...] = 1
-        dx *= top[0].diff.reshape(rows, 1) * self._factor(bottom[0])
+        dx *= top[0].diff.reshape(-1, 1) * self._factor(bottom[0])
+
+    def _rows(self, shape: Shape) -> tuple[int, int]:
+        """(results, values per result)."""
+        return count(shape, 0, self.axis), count(shape, self.axis)
 
     def _factor(self, blob: Blob) -> float:
         if self.operation == ReductionParameter.MEAN:

@@ -35,7 +35,8 @@ class Tile(Layer):
         return [(*shape[: self.axis], shape[self.axis] * self.tiles, *shape[self.axis + 1 :])]
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = bottom[0].data.reshape(count(bottom[0].shape, 0, self.axis), 1, -1)
+        shape = bottom[0].shape
+        x = bottom[0].data.reshape(count(shape, 0, self.axis), 1, count(shape, self.axis))
         self._copies(top[0].data, bottom[0].shape)[...] = x
 
     def backward(
