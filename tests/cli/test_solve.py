@@ -280,6 +280,7 @@ def test_a_signal_ends_the_run_with_its_picture_and_history(
     assert process.returncode == 0
     assert err == ""
     assert "saved out.png" in out
+    assert "stopping after this iteration" in out
     assert "stop was requested" in out
     assert "--resume out.snapshot" in out
     done = read_recipe(workshop / "out.png").results["iterations"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import deque
 from collections.abc import Mapping
 from typing import Protocol
@@ -16,6 +18,7 @@ from rich.text import Text
 from nst.style.run import Progress, StyleRun
 
 LINES_PER_RUN = 20
+STOPPING = "stopping after this iteration; Ctrl-C again aborts at once"
 
 
 class Display(Protocol):
@@ -84,6 +87,11 @@ class LineDisplay(NoDisplay):
             soft_wrap=True,
         )
 
+    def stopping(self) -> None:
+        # Past Python's buffer, in which the signal may have caught a line half written.
+        with contextlib.suppress(OSError):
+            os.write(self._console.file.fileno(), f"{STOPPING}\n".encode())
+
 
 class LiveDisplay:
     """A bar with speed and time left, and below it each loss term with its share."""
@@ -131,7 +139,7 @@ class LiveDisplay:
         if self._latest is not None:
             parts.append(_loss_table(self._latest, self._mark))
         if self._stopping:
-            parts.append(Text("stopping after this iteration; Ctrl-C again aborts at once"))
+            parts.append(Text(STOPPING))
         return Group(*parts)
 
 
