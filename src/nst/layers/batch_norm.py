@@ -54,8 +54,8 @@ class BatchNorm(Layer):
         variance = self._stored(1) if self.uses_stored else self._mean(y * y)
         if not self.uses_stored:
             self._accumulate(mean, variance, x.size // self.channels)
-        self.deviation = self._spread(self.backend.xp.sqrt(variance + self.eps), x)
-        y /= self.deviation
+        self.inverse = self._spread(1 / self.backend.xp.sqrt(variance + self.eps), x)
+        y *= self.inverse
         if not self.uses_stored:
             self.normalized.reshape(*bottom[0].shape)
             self.normalized.data[...] = y
@@ -72,9 +72,9 @@ class BatchNorm(Layer):
             mean = self._spread(self._mean(dy), dy)
             self.backend.xp.subtract(dy, mean, out=dx)  # dx may be dy: both means are taken
             dx -= y * slope
-            dx /= self.deviation
+            dx *= self.inverse
         else:
-            self.backend.xp.divide(dy, self.deviation, out=dx)
+            self.backend.xp.multiply(dy, self.inverse, out=dx)
 
     def _freeze_statistics(self) -> None:
         """Makes lr_mult of the three blobs 0, so that no solver changes them."""
