@@ -410,14 +410,6 @@ def test_a_state_of_another_run_is_refused(other: Solver, text: str) -> None:
         SGD(param(), bowl()).restore_state(other.state())
 
 
-def test_a_state_of_other_options_is_refused() -> None:
-    first, second = SGD(param(), bowl()), SGD(param(), bowl())
-    first.options_hash, second.options_hash = "one", "two"
-
-    with pytest.raises(SnapshotError, match=r"other options \(got 'one', expected 'two'"):
-        second.restore_state(first.state())
-
-
 def test_a_refused_state_changes_nothing(tmp_path: Path) -> None:
     solver = SGD(param(), bowl())
     solver.step(3)
@@ -458,6 +450,7 @@ def test_a_snapshot_needs_a_prefix() -> None:
     ("settings", "text"),
     [
         ({"test_iter": [3]}, r"test_iter must be specified for each test network \(got 1 entr"),
+        ({"test_interval": 5, "snapshot": -1}, "snapshot: got -1, expected 0 or more"),
         ({"iter_size": 0}, "iter_size: got 0, expected at least 1"),
         ({"average_loss": 0}, "average_loss: got 0, expected at least 1"),
         ({"max_iter": -1}, "max_iter: got -1, expected 0 or more"),
@@ -473,3 +466,8 @@ def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any],
 def test_test_nets_need_an_interval() -> None:
     with pytest.raises(UsageError, match=r"test_interval: needed with test nets \(got 0"):
         SGD(param(test_iter=[1]), bowl(), test_nets=[bowl()])
+
+
+def test_a_test_of_no_batches_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"test_iter: got \[0\], expected at least 1 each"):
+        SGD(param(test_iter=[0], test_interval=5), bowl(), test_nets=[bowl()])

@@ -19,6 +19,13 @@ from nst.solvers.contract import TrainableNet
 log = logging.getLogger("nst.solvers")
 
 
+def log_iteration(net: TrainableNet, iteration: int, loss: float, rate: float) -> None:
+    """What `display` shows of an iteration."""
+    log.info("Iteration %d, loss = %.6g", iteration, loss)
+    log_outputs("Train net", net, output_values(net))
+    log.info("Iteration %d, lr = %.6g", iteration, rate)
+
+
 def log_outputs(title: str, net: TrainableNet, values: Mapping[str, Sequence[float]]) -> None:
     """One line per value of each output blob; losses with their weight and weighted value behind."""
     losses = net.loss_terms()

@@ -12,27 +12,27 @@ A rule is a subclass that implements `_update`, and `_memory` and `_take_memory`
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from os import PathLike, fspath
+from os import PathLike
 from typing import ClassVar
 
-from nst.errors import Diverged, SnapshotError, SolverError, UsageError
-from nst.io.snapshot import Snapshot, read_snapshot, write_snapshot
+from nst.errors import Diverged
 from nst.proto import SolverParameter
 from nst.solvers.bounds import check_bounds, project
 from nst.solvers.contract import Bounds, TrainableNet, WeightsFiles
-from nst.solvers.display import debug_info, log, log_outputs, output_values
+from nst.solvers.display import debug_info, log, log_iteration
 from nst.solvers.lr_policy import LearningRate
 from nst.solvers.record import BestValues, IterationRecord, SmoothedLoss, StopReason
-from nst.solvers.snapshot import RuleMemory, SnapshotPaths, check_writable, weights_of
+from nst.solvers.resumable import Resumable
+from nst.solvers.settings import check_settings
 from nst.solvers.testing import run_test
 
 Callback = Callable[[], None]
 TestResults = list[dict[str, list[float]]]
 
 
-class Solver(ABC):
+class Solver(Resumable):
     """Trains `net` as `param` says.
 
     Args:
@@ -60,12 +60,10 @@ class Solver(ABC):
         bounds: Sequence[Bounds | None] | None = None,
         keep_best: bool = False,
     ) -> None:
-        self.param = SolverParameter()
-        self.param.CopyFrom(param)
-        self.net = net
+        policy = LearningRate(param) if self.uses_rate else None
+        super().__init__(param, net, weights_files, policy)
         self.test_nets = list(test_nets)
         self.bounds = check_bounds(bounds, net.learnable_params)
-        self.iter = 0
         self.evaluations = 0
         self.stop_reason: StopReason | None = None
         self.best: BestValues | None = BestValues() if keep_best else None
@@ -74,19 +72,12 @@ class Solver(ABC):
         self.on_iteration: list[Callable[[IterationRecord], None]] = []
         self.on_test: list[Callable[[int, TestResults], None]] = []
         """Called after every test with the iteration and the mean outputs of each test net."""
-        self.options_hash = ""
-        """Fingerprint of the run, written into snapshots; a state with another one is refused."""
-        self.size_index = 0
-        """Where a run over several sizes stands, written into snapshots."""
         self._active = [
             blob for blob, lr in zip(net.learnable_params, net.params_lr, strict=True) if lr != 0
         ]
-        self._weights_files = weights_files
-        self._policy = LearningRate(param) if self.uses_rate else None
         self._smoothed = SmoothedLoss(1)
         self._stop_requested = self._snapshot_requested = False
-        self._last_snapshot = -1
-        _check(self.param, len(self.test_nets))
+        check_settings(self.param, len(self.test_nets))
         if param.snapshot > 0:
             self._check_snapshots()
 
@@ -108,10 +99,12 @@ class Solver(ABC):
             log.info("Optimization stopped early.")
             return
         if self.param.display and self.iter % self.param.display == 0:
-            loss = self._smoothed.add(self.net.forward_from_to() / self.param.iter_size)
+            loss = self._smoothed.add(self.net.forward_from_to())
             log.info("Iteration %d, loss = %.6g", self.iter, loss)
         if self.param.test_interval and self.iter % self.param.test_interval == 0:
             self.test_all()
+        if self.stop_reason in (StopReason.CONVERGED, StopReason.NO_PROGRESS):
+            log.info("Iteration %d, stopped: %s", self.iter, self.stop_reason.value)
         log.info("Optimization Done.")
 
     def step(self, iterations: int) -> None:
@@ -168,70 +161,11 @@ class Solver(ABC):
             callback(self.iter, results)
         return results
 
-    # ---- snapshots ------------------------------------------------------------------------------
-
-    def snapshot(self) -> SnapshotPaths:
-        """Writes `<prefix>_iter_<N>` weights and solver state; returns their paths."""
-        paths = SnapshotPaths.of(self.param, self.iter)
-        kind = "HDF5" if paths.weights.suffix == ".h5" else "binary proto"
-        log.info("Snapshotting to %s file %s", kind, paths.weights)
-        self._files().save(self.net, paths.weights, diff=self.param.snapshot_diff)
-        log.info("Snapshotting solver state to %s file %s", kind, paths.state)
-        write_snapshot(paths.state, self.state(str(paths.weights)))
-        self._last_snapshot = self.iter
-        return paths
-
-    def restore(self, path: str | PathLike[str]) -> None:
-        """Continues from a solver state file: the weights that it names, then the rule's memory."""
-        snapshot = read_snapshot(path)
-        weights = weights_of(snapshot, path)
-        self.restore_state(snapshot, fspath(path))
-        if weights is not None:
-            self._files().load(self.net, weights)
-        log.info("Restored iteration %d from %s", self.iter, fspath(path))
-
-    def state(self, learned_net: str = "") -> Snapshot:
-        """Where the optimisation stands; the weights themselves are not in it."""
-        memory = self._memory()
-        return Snapshot(
-            iteration=self.iter,
-            learned_net=learned_net,
-            history=memory.history,
-            current_step=self._policy.current_step if self._policy else 0,
-            state=memory.named,
-            options_hash=self.options_hash,
-            rng_state=self.net.rng.state(),
-            size_index=self.size_index,
-        )
-
-    def restore_state(self, snapshot: Snapshot, path: str = "") -> None:
-        """Takes back what `state` gave; raises SnapshotError if it belongs to another net or rule."""
-        if self.options_hash and snapshot.options_hash not in ("", self.options_hash):
-            raise SnapshotError(
-                "the state belongs to a run with other options "
-                f"(got {snapshot.options_hash!r}, expected {self.options_hash!r})",
-                path=path,
-            )
-        self._take_memory(snapshot, path)
-        self.iter = snapshot.iteration
-        if self._policy:
-            self._policy.current_step = snapshot.current_step
-        if snapshot.rng_state:
-            self.net.rng.restore(snapshot.rng_state)
-
     # ---- what a rule writes -----------------------------------------------------------------------
 
     @abstractmethod
     def _update(self, rate: float) -> StopReason | None:
         """Changes the parameters by their diffs; a reason means that nothing was changed."""
-
-    @abstractmethod
-    def _memory(self) -> RuleMemory:
-        """Copies of what the rule remembers."""
-
-    @abstractmethod
-    def _take_memory(self, snapshot: Snapshot, path: str) -> None:
-        """Checks and takes back what `_memory` gave."""
 
     def _begin(self) -> None:
         """Called at the start of every `step`: what is known about the net may have changed."""
@@ -262,7 +196,7 @@ class Solver(ABC):
         self._smoothed.add(loss)
         rate = self._rate()
         if displayed:
-            self._display(rate)
+            log_iteration(self.net, self.iter, self._smoothed.value, rate)
         for callback in self.on_gradients_ready:
             callback()
         if self.best is not None:
@@ -302,11 +236,6 @@ class Solver(ABC):
         requested, self._stop_requested = self._stop_requested, False
         return requested
 
-    def _display(self, rate: float) -> None:
-        log.info("Iteration %d, loss = %.6g", self.iter, self._smoothed.value)
-        log_outputs("Train net", self.net, output_values(self.net))
-        log.info("Iteration %d, lr = %.6g", self.iter, rate)
-
     def _check_finite(self, loss: float) -> None:
         """Raises Diverged for a NaN or infinite loss, after going back to the best values, if kept."""
         if abs(loss) < float("inf"):
@@ -326,35 +255,3 @@ class Solver(ABC):
         """Moves the parameters into their bounds."""
         for blob, limits in zip(self.net.learnable_params, self.bounds, strict=True):
             project(blob, limits)
-
-    def _check_snapshots(self) -> None:
-        """Finds out now, not after hours, that snapshots cannot be written."""
-        check_writable(SnapshotPaths.of(self.param, self.iter).weights)
-        self._files()
-
-    def _files(self) -> WeightsFiles:
-        if self._weights_files is None:
-            raise SolverError(
-                "snapshot: this solver was given no way to read and write weights "
-                "(got weights_files=None)",
-                iteration=self.iter,
-            )
-        return self._weights_files
-
-
-def _check(param: SolverParameter, test_nets: int) -> None:
-    if test_nets != len(param.test_iter):
-        raise UsageError(
-            "test_iter: test_iter must be specified for each test network "
-            f"(got {len(param.test_iter)} entries for {test_nets} test nets)"
-        )
-    if test_nets and param.test_interval <= 0:
-        raise UsageError(
-            f"test_interval: needed with test nets (got {param.test_interval}, expected > 0)"
-        )
-    for name in ("iter_size", "average_loss"):
-        if getattr(param, name) < 1:
-            raise UsageError(f"{name}: got {getattr(param, name)}, expected at least 1")
-    for name in ("max_iter", "display", "snapshot", "test_interval"):
-        if getattr(param, name) < 0:
-            raise UsageError(f"{name}: got {getattr(param, name)}, expected 0 or more")
