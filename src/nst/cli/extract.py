@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser, "blobs", type=names, required=True, metavar="NAME,...", help="the blobs to write"
     )
     add_caffe_flag(
-        parser, "iterations", type=int, required=True, metavar="N", help="batches to run"
+        parser, "iterations", type=int, default=1, metavar="N", help="batches to run; default: 1"
     )
     parser.add_argument(
         "target", type=Path, metavar="OUT", help=".h5 for HDF5, else a folder of LMDB"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from nst.proto import StyleTransferParameter
+
 OBJECTIVE = {
     "preset": "named set of values for all that follows; `nst presets` prints them",
     "content_weight": "factor on all content terms",
@@ -15,6 +17,7 @@ OBJECTIVE = {
     "style_statistic": "what of a style layer's features is compared",
     "mmd_offset": "constant of the kernel of mmd_polynomial",
     "padding": "what the first convolution sees beyond the picture's edge; zeros if left out",
+    "margin": "pixels that --padding adds on each side, beyond what the net pads",
     "gate": "which gradients pass the EVENT layers",
     "exact_gradient": "off: MyCaffe's gradients, which leave the scales out",
     "pooling": "replaces the net's pooling",
@@ -62,3 +65,10 @@ SPREAD = (
     "color_order",
 )
 """Fields of the style block that have flags of their own making."""
+
+
+def objective_fields() -> dict[str, str]:
+    """Help by field; a plain field of the style block that no table has gets its flag all the same."""
+    known = {*OBJECTIVE, *RESULT, *SOLVER, *SPREAD}
+    others = [field.name for field in StyleTransferParameter.DESCRIPTOR.fields]
+    return {**OBJECTIVE, **{name: "see docs/prototxt.md" for name in others if name not in known}}

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from nst.cli.flag_help import OBJECTIVE, RESULT, SOLVER, TOTAL_VARIATION
+from nst.cli.flag_help import RESULT, SOLVER, TOTAL_VARIATION, objective_fields
 from nst.cli.flag_values import enum, layers, numbers, picture_with_weight, whole
 from nst.proto import InitialImage, SolverParameter, StyleTransferParameter, TVLossParameter
 
@@ -54,7 +54,7 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
             type=layers,
             help=f"layers or blobs where the {role} is compared, and their shares",
         )
-    _add_fields(objective, OBJECTIVE)
+    _add_fields(objective, objective_fields())
     for name, text in TOTAL_VARIATION.items():
         _add_field(objective, TVLossParameter.DESCRIPTOR.fields_by_name[name], text, prefix="tv-")
     _add_solver_flags(parser.add_argument_group("solver"))

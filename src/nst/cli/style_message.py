@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nst.cli.flag_help import OBJECTIVE, RESULT, SOLVER, TOTAL_VARIATION
+from nst.cli.flag_help import RESULT, SOLVER, TOTAL_VARIATION, objective_fields
 from nst.cli.flag_values import WeightedName
 from nst.errors import UsageError
 from nst.proto import InitialImage, SolverParameter, StyleTransferParameter
@@ -15,7 +15,7 @@ def to_message(args: argparse.Namespace) -> SolverParameter:
     """What the flags set, and nothing else. Taps and scale of styles: see `apply_to_styles`."""
     settings = SolverParameter()
     style = settings.style_transfer_param
-    for name in (*OBJECTIVE, *RESULT, *SOLVER):
+    for name in (*objective_fields(), *RESULT, *SOLVER):
         value = getattr(args, name)
         holder = style if name in StyleTransferParameter.DESCRIPTOR.fields_by_name else settings
         if isinstance(value, list):
