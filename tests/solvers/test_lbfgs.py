@@ -369,19 +369,6 @@ def test_a_start_outside_the_bounds_is_moved_inside() -> None:
     np.testing.assert_allclose(net.values[0], [2.0, 2.0])
 
 
-@pytest.mark.parametrize(
-    ("bounds", "text"),
-    [
-        ([], "one entry per learnable parameter"),
-        ([(np.zeros(3), None)], r"got shape \(3,\), expected one that broadcasts to \(2,\)"),
-        ([(1.0, 0.0)], "above its upper one"),
-    ],
-)
-def test_bounds_that_make_no_sense_are_refused(bounds: Any, text: str) -> None:
-    with pytest.raises(UsageError, match=text):
-        solver(ObjectiveNet(quadratic([1.0, 1.0]), [np.ones(2)]), bounds=bounds)
-
-
 # ---- settings and snapshots -------------------------------------------------------------------------
 
 
