@@ -17,7 +17,6 @@ OBJECTIVE = {
     "style_statistic": "what of a style layer's features is compared",
     "mmd_offset": "constant of the kernel of mmd_polynomial",
     "padding": "what the first convolution sees beyond the picture's edge; zeros if left out",
-    "margin": "pixels that --padding adds on each side, beyond what the net pads",
     "gate": "which gradients pass the EVENT layers",
     "exact_gradient": "off: MyCaffe's gradients, which leave the scales out",
     "pooling": "replaces the net's pooling",
