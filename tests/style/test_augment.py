@@ -216,3 +216,34 @@ def test_padding_by_a_layer_keeps_the_sizes_and_the_inside(mode: int, backend: B
     inside = slice(None), slice(None), slice(1, -1), slice(1, -1)
     np.testing.assert_allclose(padded[inside], plain[inside], rtol=1e-4, atol=1e-3)
     assert np.allclose(padded, plain, rtol=1e-4, atol=1e-3) is (mode == PadParameter.ZERO)
+
+
+def test_padding_of_every_layer_takes_over_from_all_convolutions() -> None:
+    objective = Objective(
+        content=(Tap("conv2_1"),),
+        style=(),
+        padding=PadParameter.REPLICATE,
+        pad_every_layer=True,
+    )
+
+    net = augment.for_extraction(tiny_net(), objective)
+
+    names = [layer.name for layer in net.layer if layer.type == "Pad"]
+    assert names == ["pad_conv1_1", "pad_conv1_2", "pad_conv2_1"]
+    assert not any(layer.convolution_param.pad for layer in net.layer)
+
+
+def test_a_flat_picture_has_flat_features_when_every_layer_pads_with_its_edge(
+    backend: Backend,
+) -> None:
+    objective = Objective(
+        content=(Tap("conv3_1"),),
+        style=(),
+        padding=PadParameter.REPLICATE,
+        pad_every_layer=True,
+    )
+    features = FeatureNet(tiny_net(), objective, tiny_weights(), backend)
+
+    found = features.capture_content(np.full((1, 3, 16, 12), 40, np.float32))["conv3_1"]
+
+    np.testing.assert_allclose(found - found[:, :, :1, :1], 0, atol=1e-2)

@@ -25,6 +25,26 @@ from nst.style.schedule import Stage, read_schedule
             300,
             [Stage(64, 9), Stage(128, 4)],
         ),
+        (
+            "max_iter: 5 style_transfer_param { size: 512 coarsest_size: 128 }",
+            300,
+            [Stage(size, 5) for size in (128, 181, 256, 362, 512)],
+        ),
+        (
+            "max_iter: 5 style_transfer_param { size: 200 coarsest_size: 128 }",
+            300,
+            [Stage(141, 5), Stage(200, 5)],
+        ),
+        (
+            "max_iter: 5 style_transfer_param { size: 100 coarsest_size: 128 }",
+            300,
+            [Stage(100, 5)],
+        ),
+        (
+            "max_iter: 5 style_transfer_param { sizes: [64, 128] coarsest_size: 16 }",
+            300,
+            [Stage(64, 5), Stage(128, 5)],
+        ),
     ],
 )
 def test_the_schedule_is_read(text: str, own_size: int, expected: list[Stage]) -> None:

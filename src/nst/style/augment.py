@@ -31,7 +31,7 @@ from nst.style.feature_net import (
     image_blob,
     is_rectified,
     keep_ancestors,
-    pad_first_convolutions,
+    use_padding,
     use_pooling,
 )
 from nst.style.objective import Objective, content_loss_weight, gate_for
@@ -45,7 +45,7 @@ def for_extraction(net: NetParameter, objective: Objective) -> NetParameter:
     if objective.pooling is not None:
         net = use_pooling(net, objective.pooling)
     if objective.padding is not None:
-        net = pad_first_convolutions(net, objective.padding)
+        net = use_padding(net, objective.padding, every_layer=objective.pad_every_layer)
     return add_statistics(net, objective)
 
 

@@ -76,26 +76,33 @@ def use_pooling(net: NetParameter, method: int) -> NetParameter:
     return net
 
 
-def pad_first_convolutions(net: NetParameter, mode: int) -> NetParameter:
-    """Lets a PAD layer `pad_X` do the padding of every convolution X that reads the picture."""
+def use_padding(net: NetParameter, mode: int, *, every_layer: bool) -> NetParameter:
+    """Lets a PAD layer `pad_X` do the padding of convolution X: of those that read the picture, or of all."""
     net = copied(net)
     picture = image_blob(net)
     layers: list[LayerParameter] = []
     for layer in net.layer:
-        p = layer.convolution_param
-        if layer.type == "Convolution" and list(layer.bottom) == [picture]:
-            pads = [p.pad_h, p.pad_w] if p.pad_h or p.pad_w else (list(p.pad) or [0])
-            if any(pads):
-                padded = LayerParameter(name=f"pad_{layer.name}", type="Pad", bottom=[picture])
-                padded.top.append(padded.name)
-                padded.pad_param.pad_h, padded.pad_param.pad_w = pads[0], pads[-1]
-                padded.pad_param.mode = mode  # type: ignore[assignment]
-                layers.append(padded)
-                layer.bottom[0] = padded.name
-                for field in ("pad", "pad_h", "pad_w"):
-                    p.ClearField(field)
+        pads = _take_pads(layer) if every_layer or picture in layer.bottom else (0, 0)
+        if any(pads):
+            padded = LayerParameter(name=f"pad_{layer.name}", type="Pad", bottom=[layer.bottom[0]])
+            padded.top.append(padded.name)
+            padded.pad_param.pad_h, padded.pad_param.pad_w = pads
+            padded.pad_param.mode = mode  # type: ignore[assignment]
+            layers.append(padded)
+            layer.bottom[0] = padded.name
         layers.append(layer)
     return _with_layers(net, layers)
+
+
+def _take_pads(layer: LayerParameter) -> tuple[int, int]:
+    """The padding of a convolution of one bottom, which then has none; 0 for other layers."""
+    if layer.type != "Convolution" or len(layer.bottom) != 1:
+        return 0, 0
+    p = layer.convolution_param
+    pads = [p.pad_h, p.pad_w] if p.pad_h or p.pad_w else (list(p.pad) or [0])
+    for field in ("pad", "pad_h", "pad_w"):
+        p.ClearField(field)
+    return pads[0], pads[-1]
 
 
 def image_blob(net: NetParameter) -> str:

@@ -53,7 +53,9 @@ class Objective:
     pooling: int | None = None
     """Replaces the net's pooling method; None leaves it."""
     padding: int | None = None
-    """What convolutions of the picture see beyond its edge (PadParameter.Mode); None leaves zeros."""
+    """What convolutions see beyond the edge (PadParameter.Mode); None leaves zeros."""
+    pad_every_layer: bool = False
+    """Whether `padding` is for all convolutions, not only for those of the picture."""
 
     def __post_init__(self) -> None:
         if not self.content and not self.style and not self.tv_weight:

@@ -29,6 +29,7 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
         mmd_offset=param.mmd_offset,
         pooling=param.pooling if param.HasField("pooling") else None,
         padding=param.padding if param.HasField("padding") else None,
+        pad_every_layer=param.pad_every_layer,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nst.errors import UsageError
@@ -23,15 +24,14 @@ class Stage:
 
 
 def read_schedule(settings: SolverParameter, own_size: int) -> tuple[Stage, ...]:
-    """Stages of a run, from `sizes` and `iterations`, or `size` and `max_iter`.
+    """Stages of a run, from `sizes` and `iterations`, or `size` (with `coarsest_size`) and `max_iter`.
 
     own_size: longest side of the picture that gives the shape; without any size in the settings the
     result gets it, but at most DEFAULT_SIZE. Raises UsageError.
     """
     style = settings.style_transfer_param
-    sizes = list(style.sizes) or [
-        style.size if style.HasField("size") else min(own_size, DEFAULT_SIZE)
-    ]
+    size = style.size if style.HasField("size") else min(own_size, DEFAULT_SIZE)
+    sizes = list(style.sizes) or _ladder(style.coarsest_size, size)
     if any(size < SMALLEST_SIDE for size in sizes):
         raise UsageError(f"size: too small (got {min(sizes)}, expected at least {SMALLEST_SIDE})")
     if sizes != sorted(sizes):
@@ -46,3 +46,11 @@ def read_schedule(settings: SolverParameter, own_size: int) -> tuple[Stage, ...]
     if any(count < 1 for count in counts):
         raise UsageError(f"max_iter: no iterations to run (got {min(counts)}, expected at least 1)")
     return tuple(Stage(size, count) for size, count in zip(sizes, counts, strict=True))
+
+
+def _ladder(coarsest: int, size: int) -> list[int]:
+    """From about `coarsest` to `size`, in steps of sqrt(2) counted down from `size`."""
+    if coarsest < 1 or size < coarsest:
+        return [size]
+    steps = math.floor(2 * math.log2(size / coarsest) + 1e-9)
+    return [round(size / 2 ** (step / 2)) for step in range(steps, -1, -1)]
