@@ -30,7 +30,7 @@ def forward(layers: dict[str, Folded], x: Tensor) -> dict[str, Tensor]:
     """Rectified outputs by name; `x` is BGR minus the mean."""
     found = {}
     for name, (weight, bias) in layers.items():
-        x = F.max_pool2d(x, 2, 2, ceil_mode=True) if starts_block(name) else x
+        x = F.avg_pool2d(x, 2, 2, ceil_mode=True) if starts_block(name) else x
         x = torch.relu(F.conv2d(x, torch.as_tensor(weight), torch.as_tensor(bias), padding=1))
         found[name] = x
     return found
@@ -73,7 +73,7 @@ def prototxt() -> str:
                     "Pooling",
                     bottom,
                     pool,
-                    "pooling_param { pool: MAX kernel_size: 2 stride: 2 }",
+                    "pooling_param { pool: AVE kernel_size: 2 stride: 2 }",
                 )
             )
             bottom = pool

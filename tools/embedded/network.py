@@ -1,6 +1,7 @@
 """The embedded network: VGG19's layer names at a fraction of its width, as a PyTorch module.
 
-The semantics are Caffe's: zero padding, max pooling 2x2/2 rounded up, input BGR 0..255 minus MEAN.
+The semantics are Caffe's: zero padding, average pooling 2x2/2 rounded up, input BGR 0..255 minus MEAN.
+Average pooling, because through a maximum the gradient reaches one pixel of four, and paints a lattice.
 Training looks through BatchNorm and a softer input scale; `folded` returns the plain convolutions.
 """
 
@@ -28,6 +29,7 @@ CONVOLUTIONS = {
     "conv5_1": 160,
 }
 HEADS = ("conv3_2", "conv4_2", "conv5_1")
+GRAIN_HEADS = ("conv2_2", "conv3_2", "conv4_2")
 
 
 class Folded(NamedTuple):
@@ -59,7 +61,7 @@ class Features(nn.Module):
             self.convolutions[name] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
             self.norms[name] = nn.BatchNorm2d(width)
             channels = width
-        self.pool = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self.pool = nn.AvgPool2d(2, 2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         found = {}
@@ -96,17 +98,24 @@ class Features(nn.Module):
         return result
 
 
-class Classifier(nn.Module):
-    """The texture classifier that gives the features something to learn: one linear head per depth."""
+class Critic(nn.Module):
+    """What gives the features something to learn: which texture is it, and where has it been spoilt.
+
+    A linear head per depth names the texture of a crop; a 1x1 convolution per depth says for every
+    position whether the crop carries grain there.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.features = Features()
         self.heads = nn.ModuleDict({n: nn.Linear(2 * CONVOLUTIONS[n], classes) for n in HEADS})
+        self.grain = nn.ModuleDict({n: nn.Conv2d(CONVOLUTIONS[n], 1, 1) for n in GRAIN_HEADS})
 
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Texture scores (n, classes) and grain scores (n, 1, h, w), by layer."""
         found = self.features(x)
-        return {name: head(summary(found[name])) for name, head in self.heads.items()}
+        textures = {name: head(summary(found[name])) for name, head in self.heads.items()}
+        return textures, {name: head(found[name]) for name, head in self.grain.items()}
 
 
 def summary(x: Tensor) -> Tensor:
