@@ -77,6 +77,16 @@ def wire(net: NetParameter) -> Wiring:
     return Wiring(tuple(layers), tuple(names), tuple(inputs), tuple(sorted(unread)))
 
 
+def overwritten(wiring: Wiring) -> frozenset[int]:
+    """Numbers of the layers of which a later layer, in place, changes a top."""
+    writer: dict[int, int] = {}
+    found: set[int] = set()
+    for layer in wiring.layers:
+        found.update(writer[blob] for blob in set(layer.tops) & set(layer.bottoms))
+        writer.update((blob, layer.index) for blob in layer.tops)
+    return frozenset(found)
+
+
 def _bottom(param: LayerParameter, j: int, numbers: dict[str, int]) -> int:
     blob = param.bottom[j]
     if blob not in numbers:
