@@ -17,12 +17,14 @@ OBJECTIVE = {
     "style_statistic": "what of a style layer's features is compared",
     "mmd_offset": "constant of the kernel of mmd_polynomial",
     "padding": "what the first convolution sees beyond the picture's edge; zeros if left out",
+    "pad_every_layer": "--padding at all convolutions, not only at the first",
     "gate": "which gradients pass the EVENT layers",
     "exact_gradient": "off: MyCaffe's gradients, which leave the scales out",
     "pooling": "replaces the net's pooling",
 }
 RESULT = {
-    "size": "longest side of the picture in pixels; one size, whatever the file or preset plans",
+    "size": "longest side of the picture in pixels; replaces a list of sizes in file or preset",
+    "coarsest_size": "coarse to fine: begin at this size, and end at --size",
     "sizes": "coarse to fine: longest sides, small first, as in 128,256,512",
     "output": "the picture to write: png, jpg, tiff or webp",
     "save_every": "iterations between intermediate pictures; 0 writes none",
