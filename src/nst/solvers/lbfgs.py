@@ -107,13 +107,11 @@ class LBFGS(Solver):
     def _choose_direction(self) -> tuple[Trial | None, float]:
         """Fills the direction; returns the trial at step 0 and the longest feasible step."""
         free = self._free()
-        for restart in (False, True):
-            if restart:
-                self._pairs.clear()
+        for quasi_newton in (True, False):
             self._backend.xp.negative(self._g, out=self._d)
             if free is not None:
                 self._d *= free
-            if len(self._pairs):
+            if quasi_newton and len(self._pairs):
                 self._pairs.apply(self._d, free)
             else:
                 self._d *= self._first_step()
@@ -121,6 +119,9 @@ class LBFGS(Solver):
             slope = self._backend.dot(self._g, self._d)
             if self._descends(slope):
                 return Trial(0.0, self._start.loss, slope), limit
+            if self._limits is None:
+                # H is positive definite unless rounding spoilt it; cutting to a box is another matter.
+                self._pairs.clear()
         return None, 0.0
 
     def _descends(self, slope: float) -> bool:
