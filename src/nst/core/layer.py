@@ -98,6 +98,8 @@ class Layer(ABC):
         self.params: list[Blob] = []
         self.params_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
+        self.top_is_overwritten = False
+        """Set by the net: a later layer works in place on a top, so backward must not read it."""
 
     @property
     def blobs(self) -> list[Blob]:
@@ -153,6 +155,24 @@ class Layer(ABC):
                 layer=self.name,
             )
 
+    def check_in_place(self, is_in_place: bool) -> None:
+        """Raises NetError if a top is also a bottom and this type cannot work that way."""
+        if is_in_place and not self.allows_in_place:
+            raise self.net_error(
+                f"{self.type} Layer does not allow in-place computation. (got top "
+                f"'{self.param.top[0]}' that is also its bottom). Give the top a name of its own"
+            )
+
+    def read_loss_weights(self, top_count: int) -> list[float]:
+        """One weight per top: as given, else 1 for the first top of a loss layer and 0 elsewhere."""
+        given = list(self.param.loss_weight)
+        if given and len(given) != top_count:
+            raise self.net_error(
+                "loss_weight must be unspecified or specified once per top blob. "
+                f"(got {len(given)}, expected {top_count})"
+            )
+        return given or [float(self.is_loss and j == 0) for j in range(top_count)]
+
     def add_param(
         self, shape: Shape, filler: FillerParameter | None = None, *, suffix: str = ""
     ) -> Blob:
@@ -164,6 +184,12 @@ class Layer(ABC):
         self.params.append(blob)
         self.params_propagate_down.append(True)
         return blob
+
+    def describe(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> str:
+        """One line for the log: name, blobs in and out with their shapes, number of parameters."""
+        reads = " ".join(f"{blob.name} {blob.shape}" for blob in bottom)
+        writes = " ".join(f"{blob.name} {blob.shape}" for blob in top)
+        return f"{self.name}  {reads} -> {writes}  params {sum(b.count for b in self.params):,}"
 
     def new_blob(self, shape: Shape = (), name: str = "") -> Blob:
         """A blob for the layer's own use, on its backend and in its dtype."""

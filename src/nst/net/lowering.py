@@ -92,6 +92,7 @@ def _is_rectified(wiring: Wiring, layers: Sequence[Layer], i: int) -> bool:
         isinstance(layers[i], Convolution)
         and isinstance(after, ReLU)
         and after.negative_slope == 0
+        and not after.top_is_overwritten
         and len(convolution.tops) == 1
         and relu.bottoms == relu.tops == convolution.tops
     )
@@ -108,6 +109,8 @@ def _operation(layer: Layer, shapes: Sequence[Shape], rectified: bool) -> Operat
 def _of_one_map(layer: Layer, rectified: bool) -> Operation | None:
     if isinstance(layer, Convolution) and layer.axis == 1:
         return Convolve(layer.geometry, rectified)
+    if isinstance(layer, ReLU | LRN) and layer.top_is_overwritten:
+        return None  # it must keep its own copy of what it needs going back
     if isinstance(layer, ReLU) and layer.negative_slope >= 0:
         return Rectify(layer.negative_slope, False)
     if isinstance(layer, Pooling) and len(layer.param.top) == 1:

@@ -8,8 +8,8 @@ A net lives on one backend and in one dtype. It reads no files: weights come in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,23 +19,16 @@ from nst.backend import Backend
 from nst.backend.operations import Runner
 from nst.core import TEST, Blob, Layer, LayerContext, RandomSource, Shape
 from nst.errors import NetError, did_you_mean
+from nst.net.callbacks import Callbacks
+from nst.net.diagnosis import find_non_finite
 from nst.net.lowering import Execution, lower
 from nst.net.params import Learnable, ParamRegistry, lr_mults
 from nst.net.passes import filter_layers, insert_splits
-from nst.net.plan import BackwardPlan, PlannedLayer, Wiring, plan_backward, wire
-from nst.net.weights import CopyReport, StoredWeights, copy_into
+from nst.net.plan import BackwardPlan, PlannedLayer, Wiring, overwritten, plan_backward, wire
+from nst.net.weights import CopyReport, StoredWeights, copy_into, share_params
 from nst.proto import NetParameter, NetState
 
 _log = logging.getLogger("nst.net")
-
-LayerCallback = Callable[[int], None]
-
-
-class Callbacks(list[LayerCallback]):
-    """Functions to call with a layer's number; `net.before_forward(f)` adds one, as in pycaffe."""
-
-    def __call__(self, callback: LayerCallback) -> None:
-        self.append(callback)
 
 
 class Net:
@@ -85,6 +78,8 @@ class Net:
         self._seen_shapes: list[list[Shape] | None] = []
         for planned in self.wiring.layers:
             self._build(planned)
+        for index in overwritten(self.wiring):
+            self.layers[index].top_is_overwritten = True
         self.backward_plan = self._plan_backward()
         self._runner, self.execution = self._lower(recycle_gradients)
         self.before_forward, self.after_forward = Callbacks(), Callbacks()
@@ -98,7 +93,7 @@ class Net:
         Every layer adapts to the shape of its bottoms first, so an input may be reshaped at any time.
         """
         loss = 0.0
-        with _overflow_is_a_value(), self._run():
+        with self._run():
             for i in range(first, self._last(last) + 1):
                 self._tell(self.before_forward, i)
                 loss += self._forward_layer(i)
@@ -110,7 +105,7 @@ class Net:
 
         Starts from what is in the top diffs; overwrites bottom diffs, adds to parameter diffs.
         """
-        with _overflow_is_a_value(), self._run():
+        with self._run():
             for i in range(self._last(first), last - 1, -1):
                 self._tell(self.before_backward, i)
                 if self.backward_plan.layers[i]:
@@ -145,13 +140,7 @@ class Net:
 
     def find_non_finite(self) -> str:
         """Names the first layer and blob that hold a NaN or infinity; empty if all is finite."""
-        xp = self.backend.xp
-        for planned in self.wiring.layers:
-            for number in planned.tops:
-                if not bool(xp.isfinite(self.blob_list[number].data).all()):
-                    blob = self.wiring.blob_names[number]
-                    return f"layer '{planned.name}' ({planned.layer_type.type}), blob '{blob}'"
-        return ""
+        return find_non_finite(self.wiring, self.blob_list)
 
     # ---- looking things up ---------------------------------------------------------------------
 
@@ -218,25 +207,7 @@ class Net:
 
     def share_trained_layers_with(self, other: Net) -> None:
         """Makes the parameters the same memory as those of equally named layers of `other`."""
-        theirs = {layer.name: layer for layer in reversed(other.layers)}
-        for layer in self.layers:
-            source = theirs.get(layer.name)
-            if source is None:
-                continue
-            if len(source.params) != len(layer.params):
-                raise NetError(
-                    f"Incompatible number of blobs to share (got {len(source.params)}, expected "
-                    f"{len(layer.params)})",
-                    layer=layer.name,
-                )
-            for mine, shared in zip(layer.params, source.params, strict=True):
-                if mine.shape != shared.shape:
-                    raise NetError(
-                        f"Cannot share parameters; shape mismatch (got {shared.shape}, expected "
-                        f"{mine.shape})",
-                        layer=layer.name,
-                    )
-                mine.share_data(shared)
+        share_params(self.layers, other.layers)
 
     # ---- building ------------------------------------------------------------------------------
 
@@ -244,28 +215,14 @@ class Net:
         layer = planned.layer_type(planned.param, self.context)
         top, bottom = self.tops_of(planned.index), self.bottoms_of(planned.index)
         layer.check_arity(len(bottom), len(top))
-        self._check_in_place(layer, planned)
-        layer.loss_weights = _loss_weights(layer, len(top))
+        layer.check_in_place(bool(set(planned.tops) & set(planned.bottoms)))
+        layer.loss_weights = layer.read_loss_weights(len(top))
         layer.setup([blob.shape for blob in bottom])
         self.layers.append(layer)
         self._seen_shapes.append(None)
         self._reshape_layer(planned.index)
         self._param_entries.append(self.registry.add_layer(layer))
-        _log.info(
-            "%s  %s -> %s  params %d",
-            layer.name,
-            " ".join(f"{b.name} {b.shape}" for b in bottom),
-            " ".join(f"{b.name} {b.shape}" for b in top),
-            sum(blob.count for blob in layer.params),
-        )
-
-    def _check_in_place(self, layer: Layer, planned: PlannedLayer) -> None:
-        if not layer.allows_in_place and set(planned.tops) & set(planned.bottoms):
-            raise NetError(
-                f"{layer.type} Layer does not allow in-place computation. (got top "
-                f"'{planned.param.top[0]}' that is also its bottom). Give the top a name of its own",
-                layer=layer.name,
-            )
+        _log.info("%s", layer.describe(bottom, top))
 
     def _plan_backward(self) -> BackwardPlan:
         mults = [
@@ -311,9 +268,13 @@ class Net:
 
     @contextmanager
     def _run(self) -> Iterator[None]:
-        """One forward or backward run; the runner leaves nothing half done behind."""
+        """One forward or backward run; the runner leaves nothing half done behind.
+
+        NaN and infinity flow through as in Caffe; the solver finds them and names their layer.
+        """
         try:
-            yield
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                yield
         finally:
             if self._runner:
                 self._runner.finish()
@@ -339,22 +300,3 @@ class Net:
 
     def _last(self, index: int | None) -> int:
         return len(self.layers) - 1 if index is None else index
-
-
-def _overflow_is_a_value() -> AbstractContextManager[Any]:
-    """NaN and infinity flow through a net as in Caffe; the solver finds them and names their layer."""
-    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
-
-
-def _loss_weights(layer: Layer, tops: int) -> list[float]:
-    """One weight per top: as given, else 1 for the first top of a loss layer and 0 elsewhere."""
-    given = list(layer.param.loss_weight)
-    if given and len(given) != tops:
-        raise NetError(
-            "loss_weight must be unspecified or specified once per top blob. "
-            f"(got {len(given)}, expected {tops})",
-            layer=layer.name,
-        )
-    if given:
-        return given
-    return [float(layer.is_loss and j == 0) for j in range(tops)]

@@ -98,3 +98,25 @@ def _copy_blob(layer: str, index: int, blob: Blob, source: Any) -> None:
 def _four_axes(shape: Shape) -> Shape:
     """Right-aligned legacy 4-D shape: a bias (N,) is (1, 1, 1, N)."""
     return (1,) * (4 - len(shape)) + tuple(shape)
+
+
+def share_params(layers: Sequence[Layer], others: Sequence[Layer]) -> None:
+    """Makes the parameters of `layers` the same memory as those of equally named ones of `others`.
+
+    Raises NetError where counts or shapes differ (Net::ShareTrainedLayersWith).
+    """
+    sources = {layer.name: layer for layer in reversed(others)}
+    for layer in layers:
+        theirs = sources[layer.name].params if layer.name in sources else layer.params
+        if len(theirs) != len(layer.params):
+            raise layer.net_error(
+                f"Incompatible number of blobs to share (got {len(theirs)}, expected "
+                f"{len(layer.params)})"
+            )
+        for mine, shared in zip(layer.params, theirs, strict=True):
+            if mine.shape != shared.shape:
+                raise layer.net_error(
+                    f"Cannot share parameters; shape mismatch (got {shared.shape}, expected "
+                    f"{mine.shape})"
+                )
+            mine.share_data(shared)
