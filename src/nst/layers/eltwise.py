@@ -92,7 +92,7 @@ class Eltwise(Layer):
             xp.maximum(y, x.data, out=y)
 
     def _product_of_others(self, index: int, y: Array, bottom: Sequence[Blob], out: Array) -> None:
-        if not self.is_stable:
+        if not self.is_stable and not self.top_is_overwritten:
             self.backend.xp.divide(y, bottom[index].data, out=out)
             return
         others = [x.data for i, x in enumerate(bottom) if i != index]

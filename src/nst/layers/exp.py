@@ -35,11 +35,12 @@ class Exp(Neuron):
         self.backend.xp.exp(y, out=y)
         if self.outer != 1:
             y *= self.outer
+        self.remember_output(top[0])
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if propagate_down[0]:
             dx = bottom[0].diff
-            self.backend.xp.multiply(top[0].diff, top[0].data, out=dx)
+            self.backend.xp.multiply(top[0].diff, self.recall_output(top[0]), out=dx)
             dx *= self.inner

@@ -17,12 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nst.backend import PoolGeometry
-from nst.core import Blob, Layer, Shape
+from nst.core import Blob, Shape
+from nst.layers.neuron import Neuron
 from nst.proto import LRNParameter
 
 
-class LRN(Layer):
+class LRN(Neuron):
     type = "LRN"
+    allows_in_place = False
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.lrn_param
@@ -49,24 +51,15 @@ class LRN(Layer):
         return [bottom_shapes[0]]
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.scale.reshape(*bottom[0].shape)
-        x, scale, y = bottom[0].data, self.scale.data, top[0].data
-        if not self.is_within_channel:
-            self.backend.lrn(x, self.size, self.alpha, self.beta, self.k, scale, y)
-            return
-        self.backend.xp.multiply(x, x, out=y)
-        self.backend.avg_pool(y, self.window, scale)
-        scale *= self.alpha
-        scale += 1
-        self.backend.xp.power(scale, -self.beta, out=y)
-        y *= x
+        self._normalise(bottom, top)
+        self.remember_output(top[0])
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if not propagate_down[0]:
             return
-        x, y, scale = bottom[0].data, top[0].data, self.scale.data
+        x, y, scale = bottom[0].data, self.recall_output(top[0]), self.scale.data
         dy, dx = top[0].diff, bottom[0].diff
         if not self.is_within_channel:
             self.backend.lrn_backward(x, y, scale, dy, self.size, self.alpha, self.beta, dx)
@@ -81,3 +74,16 @@ class LRN(Layer):
         xp.power(scale, -self.beta, out=work)
         work *= dy
         dx += work
+
+    def _normalise(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.scale.reshape(*bottom[0].shape)
+        x, scale, y = bottom[0].data, self.scale.data, top[0].data
+        if not self.is_within_channel:
+            self.backend.lrn(x, self.size, self.alpha, self.beta, self.k, scale, y)
+            return
+        self.backend.xp.multiply(x, x, out=y)
+        self.backend.avg_pool(y, self.window, scale)
+        scale *= self.alpha
+        scale += 1
+        self.backend.xp.power(scale, -self.beta, out=y)
+        y *= x

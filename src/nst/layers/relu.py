@@ -4,8 +4,8 @@ Formula   y = max(x, 0) + s * min(x, 0);  dx = dy * (1 where x > 0, s where x <=
 Bottoms   x (any shape)
 Tops      y (same shape), may be x itself
 Params    relu_param { negative_slope = 0: s }; `engine` changes nothing here
-Gradient  exact; in place y stands in for x, whose sign it has. With s < 0 it has not: then a copy of x is
-          kept (Caffe goes wrong)
+Gradient  exact; in place y stands in for x, whose sign it has. With s < 0 it has not, and a later layer in
+          place may change it: then a copy of x is kept (Caffe goes wrong)
 Source    Caffe ReLULayer
 """
 
@@ -24,7 +24,8 @@ class ReLU(Neuron):
         self.negative_slope: float = self.param.relu_param.negative_slope
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x = bottom[0].data if self.negative_slope >= 0 else self.remember(bottom[0], top[0])
+        sign_is_lost = self.negative_slope < 0 or self.top_is_overwritten
+        x = self.remember(bottom[0], top[0]) if sign_is_lost else bottom[0].data
         self.backend.relu(x, self.negative_slope, top[0].data)
 
     def backward(

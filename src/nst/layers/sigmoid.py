@@ -22,12 +22,13 @@ class Sigmoid(Neuron):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         sigmoid(self.backend, bottom[0].data, top[0].data)
+        self.remember_output(top[0])
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if propagate_down[0]:
-            y = top[0].data
+            y = self.recall_output(top[0])
             self.backend.xp.multiply(top[0].diff, y * (1 - y), out=bottom[0].diff)
 
 

@@ -27,13 +27,14 @@ class Softmax(Neuron):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         softmax(self.backend, bottom[0].data, self.axis, top[0].data)
+        self.remember_output(top[0])
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if not propagate_down[0]:
             return
-        y, dy = top[0].data, top[0].diff
+        y, dy = self.recall_output(top[0]), top[0].diff
         mean = (dy * y).sum(axis=self.axis, keepdims=True)
         dx = bottom[0].diff
         self.backend.xp.subtract(dy, mean, out=dx)

@@ -21,10 +21,11 @@ class TanH(Neuron):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.backend.xp.tanh(bottom[0].data, out=top[0].data)
+        self.remember_output(top[0])
 
     def backward(
         self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]
     ) -> None:
         if propagate_down[0]:
-            y = top[0].data
+            y = self.recall_output(top[0])
             self.backend.xp.multiply(top[0].diff, 1 - y * y, out=bottom[0].diff)
