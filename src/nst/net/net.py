@@ -37,11 +37,9 @@ class Net:
     Args:
         param: the description, already upgraded to current form; it is not changed.
         backend: where arrays live and the work is done.
-        phase: TRAIN or TEST; with `level` it overrides the description's own state.
-        stages: added to the description's own stages.
+        phase, level, stages: the state; phase and level override the description's, stages add to it.
         dtype: float32, or float64 for gradient checks.
-        rng: source of all random numbers of the net (fillers, dropout, data).
-        allow_python: whether PYTHON layers may import and run code.
+        rng: source of all random numbers (fillers, dropout, data). allow_python: PYTHON layers run code.
         recycle_gradients: let gradients of inner blobs share memory where the backend can. Quicker and
             smaller; asking for one afterwards is an error. Backward must then run as a whole.
 
