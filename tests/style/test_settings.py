@@ -77,6 +77,24 @@ def test_a_preset_named_by_a_flag_starts_over_but_keeps_model_and_pictures() -> 
     assert (style.content.image, list(style.transform_param.mean_value)) == ("a.png", [1])
 
 
+def test_a_preset_named_by_a_flag_says_how_much_the_taps_of_the_file_weigh() -> None:
+    file = parse_solver(
+        'style_transfer_param { content { layer { name: "a" weight: 7 } } style { '
+        'layer { name: "conv1_1" weight: 7 } layer { name: "b" weight: 7 statistic: W2 } } }'
+    )
+
+    style = with_preset(
+        file, parse_solver('style_transfer_param { preset: "gatys" }')
+    ).style_transfer_param
+
+    assert [(layer.name, layer.weight) for layer in style.content.layer] == [("a", 1)]
+    assert [(layer.name, layer.weight) for layer in style.style[0].layer] == [
+        ("conv1_1", 0.2),
+        ("b", 1),
+    ]
+    assert not style.style[0].layer[1].HasField("statistic")
+
+
 def test_merging_changes_neither_argument() -> None:
     under, over = parse_solver(FILE), parse_solver("max_iter: 1")
     before = (under.SerializeToString(), over.SerializeToString())

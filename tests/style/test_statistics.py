@@ -162,6 +162,14 @@ class TestSettings:
             Tap("conv2_1", 1.0, number("W2")),
         )
 
+    def test_without_layers_the_usual_ones_of_the_net_are_taken(self) -> None:
+        objective = self.read("style_statistic: W2")
+
+        assert objective.content == (Tap("conv3_2"),)
+        assert objective.style == tuple(
+            Tap(blob, 1.0, number("W2")) for blob in ("conv1_1", "conv2_1", "conv3_1")
+        )
+
     def test_a_content_layer_has_no_statistic(self) -> None:
         with pytest.raises(UsageError, match="content layer 'conv1_1': statistics are for style"):
             self.read('content { layer { name: "conv1_1" statistic: W2 } }')

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nst.errors import UsageError
-from nst.proto import FeatureWeight, NetParameter, StyleTransferParameter
+from nst.proto import FeatureWeight, NetParameter, StyleTerm, StyleTransferParameter
 from nst.style.feature_net import resolve_tap
 from nst.style.objective import Objective, Tap
+from nst.style.taps import default_content_tap, default_style_taps
 
 
 def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objective:
@@ -36,7 +37,12 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
 def read_taps(
     layers: Sequence[FeatureWeight], net: NetParameter, param: StyleTransferParameter
 ) -> list[Tap]:
-    """Style taps by their blobs; one that names no statistic takes that of the run."""
+    """Style taps by their blobs; without any, the usual ones of the net.
+
+    A tap that names no statistic takes that of the run.
+    """
+    if not layers:
+        return [Tap(blob, 1.0, param.style_statistic) for blob in default_style_taps(net)]
     return [
         Tap(
             resolve_tap(net, layer.name),
@@ -54,14 +60,17 @@ def _content_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap
                 f"content layer '{layer.name}': statistics are for style layers; content is compared "
                 "place by place"
             )
+    if not param.content.layer:
+        return (Tap(default_content_tap(net)),)
     return tuple(Tap(resolve_tap(net, layer.name), layer.weight) for layer in param.content.layer)
 
 
 def _style_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap, ...]:
     """Style taps, weighed by the mean over the styles, each by its own share."""
-    total = sum(style.weight for style in param.style) or 1.0
+    styles = list(param.style) or [StyleTerm()]
+    total = sum(style.weight for style in styles) or 1.0
     weights: dict[tuple[str, int], float] = {}
-    for style in param.style:
+    for style in styles:
         for tap in read_taps(style.layer, net, param):
             key = tap.blob, tap.statistic
             weights[key] = weights.get(key, 0.0) + style.weight * tap.weight / total

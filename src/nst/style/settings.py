@@ -57,11 +57,12 @@ def with_preset(file: SolverParameter, flags: SolverParameter) -> SolverParamete
     """The settings of a run: flags over file over preset.
 
     A preset named by a flag starts over: of the file only the model, the pictures, their taps and what
-    happens to the result are kept. A preset named in the file fills in what the file leaves unset.
+    happens to the result are kept; how much each tap weighs is the preset's to say. A preset named in the
+    file fills in what the file leaves unset.
     """
     chosen = flags.style_transfer_param.preset
     if chosen:
-        file = _without_objective(file)
+        file = _without_objective(file, find_preset(chosen).settings.style_transfer_param)
     name = chosen or file.style_transfer_param.preset
     if not name:
         return merged(file, flags)
@@ -70,13 +71,28 @@ def with_preset(file: SolverParameter, flags: SolverParameter) -> SolverParamete
     return settings
 
 
-def _without_objective(file: SolverParameter) -> SolverParameter:
+def _without_objective(file: SolverParameter, preset: StyleTransferParameter) -> SolverParameter:
     kept = SolverParameter()
     for name in ("net", "net_param", "weights", "snapshot", "snapshot_prefix", "random_seed"):
         _copy_field(file, kept, name)
     for name in _OF_THE_MODEL_OR_USER:
         _copy_field(file.style_transfer_param, kept.style_transfer_param, name)
+    style = kept.style_transfer_param
+    if style.HasField("content"):
+        _reweigh(style.content, preset.content)
+    for term in style.style:
+        _reweigh(term, preset.style[0] if preset.style else StyleTerm())
     return kept
+
+
+def _reweigh(term: StyleTerm | ContentTerm, preset: StyleTerm | ContentTerm) -> None:
+    """Gives every tap the weight that the preset has for it, 1 if it has none."""
+    weights = {layer.name: layer.weight for layer in preset.layer}
+    for layer in term.layer:
+        layer.ClearField("weight")
+        layer.ClearField("statistic")
+        if layer.name in weights:
+            layer.weight = weights[layer.name]
 
 
 def _copy_field(source: Message, target: Message, name: str) -> None:
