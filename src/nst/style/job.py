@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from nst.io.weights import read_weights
 from nst.net import StoredWeights
 from nst.proto import NetParameter, SolverParameter, StyleTransferParameter
 from nst.style import augment
+from nst.style.colour import is_matched_before, match_colours
 from nst.style.objective import Objective
 from nst.style.objective_settings import read_objective, read_taps
 from nst.style.presets import find_preset
@@ -91,6 +92,8 @@ def load_job(
     objective = read_objective(param, net)
     content_picture = _content(param, content, files)
     style_sources = _styles(param, styles, net, files)
+    if param.color != StyleTransferParameter.STYLE:
+        style_sources = _coloured(style_sources, content_picture, param.color)
     if objective.style and not style_sources:
         raise UsageError("style: no picture given (expected style { image: ... } or --style)")
     if objective.content and content_picture is None:
@@ -236,6 +239,23 @@ def _styles(
     if found and not sum(style.weight for style in found):
         raise UsageError("style: all weights are 0 (expected at least one above)")
     return tuple(found)
+
+
+def _coloured(
+    styles: tuple[StyleSource, ...], content: Picture | None, how: int
+) -> tuple[StyleSource, ...]:
+    """The styles in the colours of the content, where `color` asks for that before the run."""
+    if content is None:
+        raise UsageError("color: nothing to take the colours from (got no content picture)")
+    if not is_matched_before(how):
+        return styles
+    return tuple(
+        replace(
+            style,
+            picture=replace(style.picture, rgb=match_colours(style.picture.rgb, content.rgb, how)),
+        )
+        for style in styles
+    )
 
 
 def _picture(source: PictureSource, role: str, files: dict[str, FileRecord]) -> Picture:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from nst.io.files import FilePath
 from nst.io.picture_transform import to_uint8
 from nst.io.resample import fit_longest_side, resize
 from nst.solvers import IterationRecord, StopReason
+from nst.style.colour import is_kept_after, keep_colours
 from nst.style.identity import identity_of
 from nst.style.initial import initial_picture
 from nst.style.job import StyleJob
@@ -96,7 +98,7 @@ class StyleRun:
         assert picture is not None  # there is at least one stage
         alpha = self.job.content.alpha if self.job.content else None
         return StyleResult(
-            np.clip(picture, 0, 255), self.history, reason.value, alpha, tuple(self._recoveries)
+            self._finished(picture), self.history, reason.value, alpha, tuple(self._recoveries)
         )
 
     @property
@@ -110,11 +112,20 @@ class StyleRun:
         if self.painter is not None:
             self.painter.request_stop()
 
+    def _finished(self, picture: Picture) -> Picture:
+        """What the net painted as what is delivered: in the content's colours if `color` keeps them."""
+        how = self.job.style_param.color
+        if self.job.content is None or not is_kept_after(how):
+            return np.clip(picture, 0, 255)
+        return keep_colours(picture, resize(self.job.content.rgb, picture.shape[:2]), how)
+
     # ---- one size ------------------------------------------------------------------------------
 
     def _paint(
         self, stage: Stage, previous: Picture | None, resumed: RunSnapshot | None
     ) -> tuple[Picture, StopReason]:
+        self.painter = None
+        gc.collect()  # the net of the size before is not to be held beside the new one
         shape = self._shape(stage)
         features = FeatureNet(self.job.net, self.job.objective, self.job.weights, self.job.backend)
         targets = self._capture(features, stage, shape)
