@@ -1,0 +1,267 @@
+"""Time and memory of a run before it begins, and what to do where the memory is too small for it.
+
+A probe (`probe`) runs the job at two small sizes. Both time and memory of a pass are linear in the number
+of pixels, so two points give the rest:
+
+    memory = fixed + per pixel * pixels + history        history = 2 pairs * 4 bytes * values of the picture
+    time   = set-up + evaluations * (fixed + per pixel * pixels) + pairs remembered * values * time of a pair
+
+Between two passes, when less is held, a snapshot may be written, which copies the history: the peak is the
+larger of the two.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+from nst.backend import get_backend
+from nst.core import TEST, RandomSource
+from nst.errors import UsageError
+from nst.io.resample import fit_longest_side
+from nst.net import Net
+from nst.proto import SolverParameter, StyleTransferParameter
+from nst.solvers import LBFGS, solver_class
+from nst.solvers.lbfgs import correction_pairs
+from nst.style import augment
+from nst.style.feature_net import image_blob
+from nst.style.job import StyleJob
+from nst.style.machine_memory import available_bytes, resident_bytes
+from nst.style.probe import PAIRS, Probe, probe
+from nst.style.schedule import SMALLEST_SIDE, Stage
+
+log = logging.getLogger("nst.style")
+
+FEWEST_PAIRS = 5
+"""Below this L-BFGS is hardly better than steepest descent; a smaller size is the better choice."""
+
+EVALUATIONS = (2.5, 1.03)
+"""Passes of L-BFGS with line search: so many to find its first steps, and so many per iteration."""
+
+RESERVE = 0.1
+"""Share of the free memory that is left alone."""
+
+_VALUE_BYTES = 4
+
+
+@dataclass(frozen=True)
+class StageForecast:
+    """One size of a run."""
+
+    stage: Stage
+    shape: tuple[int, int]
+    """(height, width)."""
+    seconds: float
+    iteration_s: float
+    peak_bytes: int
+    """The most that the process will hold at this size, what it holds already included."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take; `corrections` is None for rules without history."""
+
+    stages: tuple[StageForecast, ...]
+    held_bytes: int
+    available_bytes: int | None
+    """What may be taken on top of `held_bytes`; None where the system does not tell."""
+    corrections: int | None
+    wanted_corrections: int | None
+    largest_size: int | None
+    """The largest size that fits, with the fewest pairs; None if the run fits as it is."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(stage.peak_bytes for stage in self.stages)
+
+    @property
+    def fits(self) -> bool:
+        return self.largest_size is None
+
+    def check(self) -> None:
+        """Raises UsageError with the largest size that fits, if the run does not."""
+        if self.fits or self.available_bytes is None:
+            return
+        raise UsageError(
+            f"memory: the run would not fit (needs {_gb(self.peak_bytes - self.held_bytes)} more, "
+            f"{_gb(self.available_bytes)} are free). The largest size that fits is {self.largest_size}"
+        )
+
+
+def forecast(job: StyleJob, measured: Probe | None = None, free: int | None = None) -> Forecast:
+    """What the job will take here; `measured` and `free` replace the probe and the memory that is free.
+
+    The history of L-BFGS is cut, down to FEWEST_PAIRS, if that makes the run fit.
+    """
+    measured = measured or probe(job)
+    free = available_bytes() if free is None else free
+    model = _Model(job, measured, resident_bytes())
+    wanted = model.wanted_pairs
+    pairs = model.pairs_that_fit(free) if wanted else 0
+    largest = max(job.stages, key=lambda stage: stage.size)
+    fits = free is None or model.growth(largest, pairs) <= free * (1 - RESERVE)
+    return Forecast(
+        stages=tuple(model.stage(stage, pairs) for stage in job.stages),
+        held_bytes=model.held,
+        available_bytes=free,
+        corrections=pairs if wanted else None,
+        wanted_corrections=wanted or None,
+        largest_size=None if fits or free is None else model.largest_size(largest, free),
+    )
+
+
+def fitted(job: StyleJob) -> StyleJob:
+    """The job, made to fit: with a shorter history where memory is short. The look at it costs no time.
+
+    Only where a rough count comes near to what is free is the job probed. Raises UsageError, with the
+    largest size that fits, if no history makes it fit.
+    """
+    free = available_bytes()
+    if free is None or rough_bytes(job) < free / 3:
+        return job
+    plan = forecast(job, free=free)
+    plan.check()
+    return with_history(job, plan)
+
+
+def rough_bytes(job: StyleJob) -> int:
+    """Values and gradients of every blob at the largest size, and the history; nothing is measured."""
+    largest = max(job.stages, key=lambda stage: stage.size)
+    shape = _shape_of(job, largest.size)
+    extraction = augment.for_extraction(job.net, job.objective)
+    net = Net(extraction, backend=get_backend("numpy"), phase=TEST, rng=RandomSource(0))
+    image = net.blobs[image_blob(extraction)]
+    image.reshape(1, image.shape[1], *shape)
+    net.reshape()
+    blobs = 2 * sum(blob.count for blob in net.blobs.values())
+    rule = solver_class(job.settings.type or "LBFGS")
+    pairs = min(job.settings.lbfgs_corrections, largest.iterations) if rule is LBFGS else 2
+    return _VALUE_BYTES * (blobs + 2 * pairs * image.count)
+
+
+def with_history(job: StyleJob, plan: Forecast) -> StyleJob:
+    """The job with the history that the forecast chose; a change is logged and noted."""
+    if plan.corrections == plan.wanted_corrections or plan.corrections is None:
+        return job
+    settings = SolverParameter()
+    settings.CopyFrom(job.settings)
+    settings.lbfgs_corrections = plan.corrections
+    note = (
+        f"memory is short: L-BFGS remembers {plan.corrections} pairs instead of "
+        f"{plan.wanted_corrections}"
+    )
+    log.warning(note)
+    return dataclasses.replace(job, settings=settings, notes=(*job.notes, note))
+
+
+class _Model:
+    """The lines through the measurements of one job."""
+
+    def __init__(self, job: StyleJob, measured: Probe, held: int) -> None:
+        self.job, self.held, self._pair_s = job, held, measured.pair_s
+        first, last = measured.measurements[0], measured.measurements[-1]
+        self._points = (first, last)
+        rule = solver_class(job.settings.type or "LBFGS")
+        self._remembers = rule is LBFGS
+        searches = job.style_param.line_search != StyleTransferParameter.NONE
+        self._evaluations = EVALUATIONS if self._remembers and searches else (0.0, 1.0)
+
+    @property
+    def wanted_pairs(self) -> int:
+        """Pairs that the settings ask for; 0 for a rule without history."""
+        return self._pairs(self.job.settings.lbfgs_corrections)
+
+    def growth(self, stage: Stage, pairs: int) -> int:
+        """Bytes at this size on top of what is held."""
+        pixels = self._pixels(stage.size)
+        probed = self._history_bytes(1, PAIRS) if self._remembers else 0.0
+        first, last = (
+            (m.pixels, m.peak_bytes - probed * m.pixels, m.steady_bytes - probed * m.pixels)
+            for m in self._points
+        )
+        peak = _line((first[0], first[1]), (last[0], last[1]), pixels)
+        steady = _line((first[0], first[2]), (last[0], last[2]), pixels)
+        history = self._history_bytes(pixels, min(pairs, stage.iterations))
+        return round(max(peak + history, steady + 2 * history))
+
+    def stage(self, stage: Stage, pairs: int) -> StageForecast:
+        """Time and memory of one size."""
+        height, width = self._shape(stage.size)
+        pixels = height * width
+        first, last = self._points
+        setup = _line((first.pixels, first.setup_s), (last.pixels, last.setup_s), pixels)
+        once = _line((first.pixels, first.evaluation_s), (last.pixels, last.evaluation_s), pixels)
+        remembered = sum(min(i, pairs) for i in range(stage.iterations))
+        recursion = remembered * 3 * pixels * self._pair_s
+        extra, each = self._evaluations
+        running = (extra + each * stage.iterations) * once + recursion
+        peak = self.held + self.growth(stage, pairs)
+        return StageForecast(
+            stage, (height, width), setup + running, running / stage.iterations, peak
+        )
+
+    def pairs_that_fit(self, free: int | None) -> int:
+        """The wanted history, or as much of it as fits; at least FEWEST_PAIRS."""
+        wanted = self.wanted_pairs
+        if free is None:
+            return wanted
+        largest = max(self.job.stages, key=lambda stage: stage.size)
+        pairs = wanted
+        while pairs > min(FEWEST_PAIRS, wanted) and self.growth(largest, pairs) > free * (
+            1 - RESERVE
+        ):
+            pairs -= 1
+        return pairs
+
+    def largest_size(self, stage: Stage, free: int) -> int:
+        """The largest size with the fewest pairs that fits; the smallest there is if none does."""
+        low, high = SMALLEST_SIDE, stage.size
+        pairs = min(FEWEST_PAIRS, self.wanted_pairs)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.growth(Stage(middle, stage.iterations), pairs) <= free * (1 - RESERVE):
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _pairs(self, wanted: int) -> int:
+        if not self._remembers:
+            return 0
+        settings = SolverParameter()
+        settings.lbfgs_corrections = wanted
+        settings.max_iter = max(stage.iterations for stage in self.job.stages)
+        return correction_pairs(settings)
+
+    def _history_bytes(self, pixels: float, pairs: int) -> float:
+        return 2.0 * pairs * 3 * pixels * _VALUE_BYTES
+
+    def _pixels(self, size: int) -> int:
+        height, width = self._shape(size)
+        return height * width
+
+    def _shape(self, size: int) -> tuple[int, int]:
+        return _shape_of(self.job, size)
+
+
+def _shape_of(job: StyleJob, size: int) -> tuple[int, int]:
+    giver = job.content or job.styles[0].picture
+    return fit_longest_side(giver.rgb.shape[:2], size, enlarge=True)
+
+
+def _line(first: tuple[float, float], last: tuple[float, float], at: float) -> float:
+    """The value at `at` on the line through two points; through the origin if they are one."""
+    (x0, y0), (x1, y1) = first, last
+    if x1 == x0:
+        return y0 * at / x0
+    slope = max(0.0, (y1 - y0) / (x1 - x0))
+    return max(0.0, y0 + slope * (at - x0))
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

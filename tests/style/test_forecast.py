@@ -1,0 +1,263 @@
+"""Plans: the arithmetic, what is done where memory is short, and the real peak of a real run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.style_jobs import interrupted_job
+
+from nst.backend import get_backend
+from nst.errors import UsageError
+from nst.style import forecast as forecast_module
+from nst.style.forecast import (
+    FEWEST_PAIRS,
+    Forecast,
+    fitted,
+    forecast,
+    rough_bytes,
+    with_history,
+)
+from nst.style.job import StyleJob
+from nst.style.machine_memory import (
+    available_bytes,
+    forget_peak,
+    peak_bytes,
+    resident_bytes,
+)
+from nst.style.probe import PAIRS, Measurement, Probe, probe
+from nst.style.schedule import Stage
+
+REPO = Path(__file__).resolve().parent.parent.parent
+PAIR_BYTES = 2 * 3 * 4
+"""One pair of L-BFGS: two float32 vectors of 3 values per pixel."""
+
+
+def measured(pixels: int) -> Measurement:
+    """What a job would measure that takes 100 kB + 3000 B per pixel, and 0.01 s + 1 us per pixel."""
+    held = PAIRS * PAIR_BYTES * pixels
+    return Measurement(
+        size=0,
+        pixels=pixels,
+        setup_s=0.5 + 2e-6 * pixels,
+        evaluation_s=0.01 + 1e-6 * pixels,
+        peak_bytes=100_000 + 3000 * pixels + held,
+        steady_bytes=100_000 + 2000 * pixels + held,
+    )
+
+
+PROBE = Probe((measured(1000), measured(4000)), pair_s=1e-9)
+
+
+def long_job(kind: str = "lbfgs", corrections: int = 40) -> StyleJob:
+    """60 iterations at 400x300 pixels."""
+    job = interrupted_job(kind, get_backend("numpy"), f"lbfgs_corrections: {corrections}")
+    return dataclasses.replace(job, stages=(Stage(100, 5), Stage(400, 60)))
+
+
+def growth(plan: Forecast) -> int:
+    return plan.peak_bytes - plan.held_bytes
+
+
+def test_time_and_memory_follow_the_lines_through_the_measurements() -> None:
+    plan = forecast(long_job("adam"), PROBE, free=10**12)
+
+    pixels = 400 * 300
+    stage = plan.stages[1]
+    assert stage.shape == (300, 400)
+    assert growth(plan) == pytest.approx(100_000 + (3000 + PAIRS * PAIR_BYTES) * pixels)
+    evaluation = 0.01 + 1e-6 * pixels
+    assert stage.iteration_s == pytest.approx(evaluation)
+    assert stage.seconds == pytest.approx(0.5 + 2e-6 * pixels + 60 * evaluation)
+    assert plan.seconds == plan.stages[0].seconds + stage.seconds
+    assert plan.corrections is None
+    assert plan.fits
+
+
+def test_the_history_of_lbfgs_counts_and_so_does_its_copy_in_a_snapshot() -> None:
+    pixels = 400 * 300
+    short, long = (forecast(long_job(corrections=pairs), PROBE, free=10**12) for pairs in (10, 55))
+
+    assert growth(short) == pytest.approx(100_000 + (3000 + 10 * PAIR_BYTES) * pixels)
+    assert growth(long) == pytest.approx(100_000 + (2000 + 2 * 55 * PAIR_BYTES) * pixels)
+    assert long.stages[1].seconds > short.stages[1].seconds
+
+
+def test_no_more_pairs_are_counted_than_iterations_can_fill() -> None:
+    plans = [forecast(long_job(corrections=pairs), PROBE, free=10**12) for pairs in (60, 900)]
+
+    assert growth(plans[0]) == growth(plans[1])
+
+
+def test_the_history_is_cut_where_memory_is_short_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    job = long_job(corrections=40)
+    free = 400_000_000  # of which 360 may be used: 100 kB + 3000 B per pixel are 360.1
+
+    plan = forecast(job, PROBE, free=int(free * 1.05))
+
+    assert plan.fits
+    assert plan.corrections is not None
+    assert FEWEST_PAIRS <= plan.corrections < 40
+    assert growth(plan) <= free * 1.05 * 0.9
+    more = forecast(long_job(corrections=plan.corrections + 1), PROBE, free=10**12)
+    assert growth(more) > free * 1.05 * 0.9
+    changed = with_history(job, plan)
+    assert changed.settings.lbfgs_corrections == plan.corrections
+    assert job.settings.lbfgs_corrections == 40
+    assert "memory is short" in changed.notes[-1]
+    assert "memory is short" in caplog.text
+
+
+def test_a_run_that_cannot_fit_is_refused_with_the_largest_size_that_does() -> None:
+    plan = forecast(long_job(), PROBE, free=100_000_000)
+
+    assert plan.largest_size is not None
+    with pytest.raises(UsageError, match=rf"largest size that fits is {plan.largest_size}$"):
+        plan.check()
+    for size, fits in ((plan.largest_size, True), (plan.largest_size + 1, False)):
+        job = dataclasses.replace(long_job(), stages=(Stage(size, 60),))
+        assert forecast(job, PROBE, free=100_000_000).fits is fits
+
+
+def test_small_runs_are_not_probed_before_they_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast_module, "probe", lambda job: pytest.fail("probed"))
+    job = long_job()
+
+    assert fitted(job) is job
+
+
+def test_runs_near_the_limit_are_probed_and_cut_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecast_module, "probe", lambda job: PROBE)
+    monkeypatch.setattr(forecast_module, "available_bytes", lambda: 420_000_000)
+    job = dataclasses.replace(long_job(), stages=(Stage(400, 60),))
+    assert rough_bytes(job) > 420_000_000 / 3 or pytest.fail("the example is too small")
+
+    assert fitted(job).settings.lbfgs_corrections < 40
+    monkeypatch.setattr(forecast_module, "available_bytes", lambda: 100_000_000)
+    with pytest.raises(UsageError, match="memory: the run would not fit"):
+        fitted(job)
+
+
+def test_a_probe_measures_in_another_process() -> None:
+    job = interrupted_job("lbfgs", get_backend("numpy"))
+
+    found = probe(dataclasses.replace(job, stages=(Stage(40, 4),)))
+
+    (measurement,) = found.measurements
+    assert (measurement.size, measurement.pixels) == (40, 30 * 40)
+    assert measurement.evaluation_s > 0
+    assert found.pair_s > 0
+
+
+class TestMachine:
+    def make(self, root: Path, **files: str) -> Path:
+        for name, text in files.items():
+            path = root / name.replace("__", "/").replace("_dot_", ".")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return root
+
+    def test_the_machine_tells_what_is_free(self, tmp_path: Path) -> None:
+        proc = self.make(tmp_path, meminfo="MemTotal: 16000 kB\nMemAvailable:    5000 kB\n")
+
+        assert available_bytes(proc, tmp_path / "none") == 5000 * 1024
+
+    def test_a_container_s_limit_counts_wherever_it_is_set(self, tmp_path: Path) -> None:
+        proc = self.make(
+            tmp_path / "proc",
+            meminfo="MemAvailable: 5000000 kB\n",
+            self__cgroup="0::/system/job\n",
+        )
+        groups = self.make(
+            tmp_path / "cgroup",
+            system__memory_dot_max="900000",
+            system__memory_dot_current="500000",
+            system__memory_dot_stat="anon 5\ninactive_file 100000\n",
+            system__job__memory_dot_max="max",
+            system__job__memory_dot_current="1000",
+        )
+
+        assert available_bytes(proc, groups) == 900000 - 500000 + 100000
+
+    def test_the_old_kind_of_container_too(self, tmp_path: Path) -> None:
+        proc = self.make(tmp_path / "proc", self__cgroup="5:cpu:/x\n7:memory,hugetlb:/box\n")
+        groups = self.make(
+            tmp_path / "cgroup",
+            memory__box__memory_dot_limit_in_bytes="700",
+            memory__box__memory_dot_usage_in_bytes="300",
+            memory__box__memory_dot_stat="total_inactive_file 50\n",
+        )
+
+        assert available_bytes(proc, groups) == 450
+
+    def test_a_system_that_tells_nothing_refuses_nothing(self, tmp_path: Path) -> None:
+        assert available_bytes(tmp_path, tmp_path) is None
+
+    def test_this_process_has_a_size_and_a_peak(self) -> None:
+        forget_peak()
+        block = bytearray(50_000_000)
+        block[::4096] = b"x" * len(block[::4096])
+        held = resident_bytes()
+        del block
+
+        assert held > 50_000_000
+        assert peak_bytes() > held - 5_000_000  # the kernel counts in batches per thread
+
+
+REAL = """
+import dataclasses, json, sys
+from pathlib import Path
+import numpy as np
+from nst.backend import get_backend
+from nst.io.prototxt import read_solver
+from nst.style.forecast import forecast
+from nst.style.job import anchored, load_job
+from nst.style.machine_memory import peak_bytes
+from nst.style.run import StyleRun
+from nst.style.settings import with_preset
+from nst.style.schedule import Stage
+from nst.proto import SolverParameter
+
+folder = Path(sys.argv[1])
+flags = SolverParameter()
+flags.style_transfer_param.preset = "gatys"
+settings = SolverParameter(net=str(folder / "net.prototxt"))
+settings.weights.append(str(folder / "quickstart.caffemodel"))
+flags.lbfgs_corrections = 4
+settings = with_preset(settings, flags)
+style = settings.style_transfer_param
+del style.content.layer[:]
+style.content.layer.add(name="conv3_1")
+term = style.style.add()
+for name in ("conv1_1", "conv2_1", "conv3_1"):
+    term.layer.add(name=name)
+rng = np.random.default_rng(0)
+picture = rng.uniform(0, 255, (120, 160, 3))
+job = load_job(settings, get_backend(sys.argv[2]), content=picture, styles=[picture])
+job = dataclasses.replace(job, stages=(Stage(448, 2),))
+plan = forecast(job)
+StyleRun(job).run()
+print(json.dumps([plan.peak_bytes, peak_bytes()]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["numpy", "cpu"])
+def test_the_predicted_peak_is_within_15_percent_of_the_real_one(backend: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REAL, str(REPO / "models/quickstart"), backend],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+    predicted, real = json.loads(done.stdout.splitlines()[-1])
+    assert predicted == pytest.approx(real, rel=0.15)
