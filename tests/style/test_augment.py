@@ -193,12 +193,13 @@ def test_padding_moves_from_the_first_convolution_to_a_layer_of_its_own() -> Non
     assert list(layers["conv1_2"].convolution_param.pad) == [1]
 
 
-def test_a_first_convolution_that_does_not_pad_stays_as_it_is() -> None:
+def test_the_first_convolution_pads_at_least_half_its_kernel_then() -> None:
     objective = Objective(content=(Tap("conv"),), style=(), padding=PadParameter.REPLICATE)
 
     net = augment.for_extraction(parse_net(DATA + CONV), objective)
 
-    assert "Pad" not in {layer.type for layer in net.layer}
+    (pad,) = (layer for layer in net.layer if layer.type == "Pad")
+    assert (pad.pad_param.pad_h, pad.pad_param.pad_w) == (1, 1)
 
 
 @pytest.mark.parametrize("mode", [PadParameter.REPLICATE, PadParameter.ZERO])

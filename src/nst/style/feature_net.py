@@ -77,12 +77,17 @@ def use_pooling(net: NetParameter, method: int) -> NetParameter:
 
 
 def use_padding(net: NetParameter, mode: int, *, every_layer: bool) -> NetParameter:
-    """Lets a PAD layer `pad_X` do the padding of convolution X: of those that read the picture, or of all."""
+    """Lets a PAD layer `pad_X` do the padding of convolution X: of those that read the picture, or of all.
+
+    Convolutions of the picture pad at least half their kernel, so that the pixels at its edge count as much
+    as the others: those that few windows see go astray.
+    """
     net = copied(net)
     picture = image_blob(net)
     layers: list[LayerParameter] = []
     for layer in net.layer:
-        pads = _take_pads(layer) if every_layer or picture in layer.bottom else (0, 0)
+        of_picture = picture in layer.bottom
+        pads = _take_pads(layer, of_picture) if every_layer or of_picture else (0, 0)
         if any(pads):
             padded = LayerParameter(name=f"pad_{layer.name}", type="Pad", bottom=[layer.bottom[0]])
             padded.top.append(padded.name)
@@ -94,7 +99,7 @@ def use_padding(net: NetParameter, mode: int, *, every_layer: bool) -> NetParame
     return _with_layers(net, layers)
 
 
-def _take_pads(layer: LayerParameter) -> tuple[int, int]:
+def _take_pads(layer: LayerParameter, at_least_half: bool) -> tuple[int, int]:
     """The padding of a convolution of one bottom, which then has none; 0 for other layers."""
     if layer.type != "Convolution" or len(layer.bottom) != 1:
         return 0, 0
@@ -102,7 +107,11 @@ def _take_pads(layer: LayerParameter) -> tuple[int, int]:
     pads = [p.pad_h, p.pad_w] if p.pad_h or p.pad_w else (list(p.pad) or [0])
     for field in ("pad", "pad_h", "pad_w"):
         p.ClearField(field)
-    return pads[0], pads[-1]
+    if not at_least_half:
+        return pads[0], pads[-1]
+    kernel = [p.kernel_h, p.kernel_w] if p.kernel_h or p.kernel_w else list(p.kernel_size)
+    halves = [size // 2 for size in kernel]
+    return max(pads[0], halves[0]), max(pads[-1], halves[-1])
 
 
 def image_blob(net: NetParameter) -> str:
