@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "solve": ("solve", "paint a picture; the same as nst-solve"),
     "presets": ("presets", "print the named presets of style runs"),
     "draw": ("draw", "draw a net, or the augmented net of a style run"),
+    "library": ("library", "keep style statistics in a file"),
     "weights": ("weights", "look into, convert and fetch files of weights"),
     "train": ("train", "train a net, from scratch, from weights or from a snapshot"),
     "test": ("testing", "score a net on the data that its test phase reads"),

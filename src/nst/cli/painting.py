@@ -15,24 +15,34 @@ from nst.cli.recipe import recipe_of
 from nst.cli.report import Report, conclude
 from nst.cli.signals import stop_on_signals
 from nst.errors import FileError, ImageError
+from nst.io.output_lock import output_held
 from nst.io.picture_output import write_picture
 from nst.io.picture_transform import to_uint8
+from nst.io.style_library import StyleLibrary
 from nst.solvers import StopReason
 from nst.style.job import StyleJob
 from nst.style.run import Observer, Progress, StyleResult, StyleRun
 from nst.style.run_snapshot import SnapshotFile, snapshot_path
+from nst.style.statistics_store import MemoryStore
 
 
 def paint(args: argparse.Namespace, job: StyleJob, display: Display, report: Report) -> int:
     """Runs a job to its end and saves all that it leaves; returns the exit code.
 
     Raises RunFailed for a run that diverged, was stopped before its first iteration, or whose result
-    could not be written.
+    could not be written; FileError, naming the other run, if one is painting the same output.
     """
     assert job.output is not None  # the settings always name one
+    with output_held(job.output):
+        return _paint(args, job, display, report)
+
+
+def _paint(args: argparse.Namespace, job: StyleJob, display: Display, report: Report) -> int:
+    assert job.output is not None
     began = time.monotonic()
     snapshots = snapshots_of(job)
-    painting = StyleRun(job, snapshots=snapshots, resume=args.resume)
+    store = MemoryStore(StyleLibrary(args.library)) if args.library is not None else None
+    painting = StyleRun(job, snapshots=snapshots, resume=args.resume, statistics=store)
     painting.observers += [display.observe, saver(job, job.output)]
 
     def stop() -> None:

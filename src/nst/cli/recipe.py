@@ -9,6 +9,7 @@ from nst.cli.versions import versions
 from nst.io.prototxt import format_message
 from nst.io.recipe import Recipe
 from nst.proto import SolverParameter
+from nst.style.batch import FINGERPRINT, run_fingerprint
 from nst.style.job import StyleJob
 from nst.style.run import StyleResult
 
@@ -29,6 +30,7 @@ def recipe_of(args: argparse.Namespace, job: StyleJob, result: StyleResult) -> R
             "height": last.size[0],
             "width": last.size[1],
             "stopped": result.stop_reason,
+            FINGERPRINT: run_fingerprint(job),
             "recoveries": [str(recovery) for recovery in result.recoveries],
         },
     )

@@ -11,8 +11,10 @@ from rich.console import Console
 
 from nst.cli.augmented import augmented_net
 from nst.cli.backend_choice import choose_backend
+from nst.cli.batch import add_batch_flags, paint_all
 from nst.cli.outcome import OneLineParser, guarded
 from nst.cli.painting import paint
+from nst.cli.planning import tell_plan
 from nst.cli.plot import check_plot_path, need_matplotlib
 from nst.cli.progress import display_for
 from nst.cli.report import Report, announce
@@ -23,6 +25,7 @@ from nst.io.atomic import write_atomically
 from nst.io.picture_output import check_writable as check_picture_writable
 from nst.io.prototxt import format_message
 from nst.io.resample import fit_longest_side
+from nst.style.forecast import fitted
 from nst.style.job import StyleJob, load_job
 
 _USAGE = "[solver.prototxt] [--content FILE] [--style FILE] [flags]"
@@ -80,6 +83,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--resume", type=Path, metavar="FILE.snapshot", help="go on where this snapshot was taken"
     )
     run_flags.add_argument(
+        "--plan",
+        action="store_true",
+        help="say how long the run takes and how much memory, and paint nothing",
+    )
+    run_flags.add_argument(
+        "--library",
+        type=Path,
+        metavar="FILE.h5",
+        help="keep style statistics in this file, and take them from it; see `nst library`",
+    )
+    add_batch_flags(parser.add_argument_group("many pictures"))
+    run_flags.add_argument(
         "--overwrite",
         action=argparse.BooleanOptionalAction,
         help="whether an existing picture may be replaced; by default only one named by --output or "
@@ -100,10 +115,15 @@ def run(args: argparse.Namespace) -> int:
     console = Console(stderr=args.dump_net == "-")
     report = Report(console, quiet=args.quiet)
     with report.notes():
+        if args.batch is not None:
+            return paint_all(args, report)
         settings = read_settings(args)
         check_picture_writable(settings.style_transfer_param.output)
         backend, reason = choose_backend(args)
         job = load_job(settings, backend)
+        if args.plan:
+            return tell_plan(job, reason, report)
+        job = fitted(job)
         announce(report, job, reason)
         if args.dump_net:
             _dump_net(args.dump_net, job)

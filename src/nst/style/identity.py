@@ -20,7 +20,15 @@ from nst.style.job import StyleJob
 SILENT_FIELDS = frozenset(
     (
         *("net", "net_param", "weights", "image", "mask", "output", "max_iter", "size", "sizes"),
-        *("iterations", "save_every", "display", "average_loss", "debug_info", "snapshot"),
+        *(
+            "iterations",
+            "save_every",
+            "display",
+            "report_gradients",
+            "average_loss",
+            "debug_info",
+            "snapshot",
+        ),
         *("snapshot_prefix", "snapshot_format", "snapshot_diff", "snapshot_after_train"),
         *("solver_mode", "device_id", "random_seed"),
     )

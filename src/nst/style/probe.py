@@ -30,9 +30,9 @@ from nst.style.machine_memory import forget_peak, peak_bytes, resident_bytes
 from nst.style.run import Progress, StyleRun
 from nst.style.schedule import SMALLEST_SIDE, Stage
 
-SIZES = (128, 384)
-"""The first size, and the largest that the second may have."""
-ITERATIONS = 4
+SIZES = (128, 256, 384)
+"""The first size, and the least and the largest that the second may have."""
+ITERATIONS = 3
 PAIRS = 2
 """lbfgs_corrections while probing: the cost of a pair is measured apart."""
 
@@ -74,7 +74,7 @@ def probe(job: StyleJob) -> Probe:
     if target <= first.size:
         return Probe((first,), pair_s)
     affordable = round(first.size * (EVALUATION_SECONDS / first.evaluation_s) ** 0.5)
-    size = min(target, SIZES[1], max(affordable, first.size * 3 // 2))
+    size = min(target, SIZES[2], max(affordable, SIZES[1]))
     last, pair_s = _in_own_process(job, size)
     return Probe((first, last), pair_s)
 

@@ -1,10 +1,17 @@
-"""What a style run tells after every iteration, and when it had to go back."""
+"""What a style run tells: after every iteration, when it had to go back, and at its end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from nst.io.picture_transform import to_uint8
 from nst.solvers import IterationRecord
+from nst.style.gradient_shares import Shares
+
+Picture = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,3 +52,24 @@ class Recovery:
             f"size {self.stage + 1}: {self.reason}. Went back to iteration {self.back_to}, "
             f"{self.action}"
         )
+
+
+@dataclass(frozen=True)
+class StyleResult:
+    """What a run gives: the picture, every iteration, and how it ended."""
+
+    pixels: Picture
+    """RGB (H, W, 3) float32, 0 to 255, not rounded."""
+    history: tuple[Progress, ...]
+    stop_reason: str
+    alpha: Picture | None = None
+    """The content's transparency (h, w), 0 to 255, if it had any."""
+    recoveries: tuple[Recovery, ...] = ()
+    """Every time the run diverged and went on from its last good picture."""
+    gradient_shares: tuple[Shares, ...] = ()
+    """With `report_gradients`: at the end of each size, how much each loss term pulls at the picture."""
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """The picture as bytes, RGB (H, W, 3), rounded."""
+        return to_uint8(self.pixels)

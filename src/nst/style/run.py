@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from nst.errors import Diverged
 from nst.io.files import FilePath
-from nst.io.picture_transform import to_uint8
 from nst.io.resample import fit_longest_side, resize
 from nst.solvers import IterationRecord, StopReason
 from nst.style.colour import is_kept_after, keep_colours
+from nst.style.gradient_shares import Shares, gradient_shares, report_shares
 from nst.style.identity import identity_of
 from nst.style.initial import initial_picture
 from nst.style.job import StyleJob
 from nst.style.painter import Painter
 from nst.style.progress import Progress as Progress
 from nst.style.progress import Recovery as Recovery
+from nst.style.progress import StyleResult as StyleResult
 from nst.style.recovery import DivergenceGuard
 from nst.style.run_snapshot import RunSnapshot, SnapshotFile, read_run_snapshot
 from nst.style.schedule import Stage
@@ -33,25 +34,6 @@ Picture = NDArray[np.float32]
 
 
 Observer = Callable[[Progress, "StyleRun"], None]
-
-
-@dataclass(frozen=True)
-class StyleResult:
-    """What a run gives: the picture, every iteration, and how it ended."""
-
-    pixels: Picture
-    """RGB (H, W, 3) float32, 0 to 255, not rounded."""
-    history: tuple[Progress, ...]
-    stop_reason: str
-    alpha: Picture | None = None
-    """The content's transparency (h, w), 0 to 255, if it had any."""
-    recoveries: tuple[Recovery, ...] = ()
-    """Every time the run diverged and went on from its last good picture."""
-
-    @property
-    def image(self) -> NDArray[np.uint8]:
-        """The picture as bytes, RGB (H, W, 3), rounded."""
-        return to_uint8(self.pixels)
 
 
 @dataclass
@@ -75,6 +57,7 @@ class StyleRun:
     _stopped: bool = False
     _history: list[Progress] = field(default_factory=list)
     _recoveries: list[Recovery] = field(default_factory=list)
+    _shares: list[Shares] = field(default_factory=list)
 
     def run(self) -> StyleResult:
         """Paints at every size; returns the picture of the last one.
@@ -98,7 +81,12 @@ class StyleRun:
         assert picture is not None  # there is at least one stage
         alpha = self.job.content.alpha if self.job.content else None
         return StyleResult(
-            self._finished(picture), self.history, reason.value, alpha, tuple(self._recoveries)
+            self._finished(picture),
+            self.history,
+            reason.value,
+            alpha,
+            tuple(self._recoveries),
+            tuple(self._shares),
         )
 
     @property
@@ -111,6 +99,14 @@ class StyleRun:
         self._stopped = True
         if self.painter is not None:
             self.painter.request_stop()
+
+    def compute_statistics(self) -> None:
+        """Puts the style statistics of every size into `statistics`, and paints nothing."""
+        job = self.job
+        features = FeatureNet(job.net, job.objective, job.weights, job.backend)
+        for stage in job.stages:
+            pictures = self._style_pictures(stage, self._shape(stage))
+            style_targets(features, pictures, job, self.statistics)
 
     def _finished(self, picture: Picture) -> Picture:
         """What the net painted as what is delivered: in the content's colours if `color` keeps them."""
@@ -139,6 +135,9 @@ class StyleRun:
         self._solve(self.painter, guard, shape)
         if self.snapshots is not None and (self._stopped or self.failure):
             self.snapshots.write(self._snapshot(self.painter, guard))
+        if self.job.style_param.report_gradients and not self.failure:
+            self._shares.append(gradient_shares(net))
+            report_shares(self._shares[-1], shape)
         reason = self.painter.solver.stop_reason or StopReason.ITERATIONS
         return self.painter.picture(), reason
 
