@@ -26,7 +26,7 @@ class Memory:
     own copy may be stale. `native` is where that engine keeps its own copy.
     """
 
-    __slots__ = ("exposed", "flat", "native", "pending")
+    __slots__ = ("__weakref__", "exposed", "flat", "native", "pending")
 
     def __init__(self) -> None:
         self.flat: Array | None = None

@@ -18,8 +18,9 @@ Array = NDArray[Any]
 
 
 def relative_error(got: Array, expected: Array) -> float:
-    """RMS of the difference over RMS of the expected values; NaN if anything is NaN."""
-    scale = np.sqrt(np.mean(np.square(expected, dtype=np.float64)))
+    """RMS of the difference over RMS of the expected values (over 1 if those are all zero); NaN if
+    anything is NaN."""
+    scale = np.sqrt(np.mean(np.square(expected, dtype=np.float64))) or 1.0
     return float(np.sqrt(np.mean(np.square(got.astype(np.float64) - expected))) / scale)
 
 

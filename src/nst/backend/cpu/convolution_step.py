@@ -40,10 +40,11 @@ class ConvolveHandler(Handler):
         return True
 
     def _forward(self, x: BlobLike, y: BlobLike, params: Blobs, rectify: bool) -> None:
+        runs = self._prepared(x, y, params)
         weights = self.twins.planar(params[0].data_memory, params[0])
         bias = bias_of(self.twins, params[1]) if len(params) > 1 else None
         source, target = self._input(x), self.twins.target(y.data_memory, y)
-        for group, run in enumerate(self._prepared(x, y, params)):
+        for group, run in enumerate(runs):
             begin, count = self._outputs(run, group)
             run.forward(
                 self._part(source, group, run.problem.in_channels),
@@ -133,7 +134,8 @@ class ConvolveHandler(Handler):
         return group * run.problem.out_channels, run.problem.out_channels
 
     def _prepared(self, x: BlobLike, y: BlobLike, params: Blobs) -> list[Convolution]:
-        """One Convolution per group, for these shapes and the present weights."""
+        """One Convolution per group, for these shapes and the present weights. Must come before our own
+        view of the weights exists, or they would count as held by somebody."""
         packs = filters_of(params[0])
         problem = Problem(
             x.shape[0],

@@ -11,6 +11,7 @@ converted at every read and filled at every write, so that the user's view is al
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ class _Slot:
         self.flat = np.zeros(1)
 
 
-_REFERENCES = sys.getrefcount(_Slot().flat)
-"""What getrefcount says of an array that only one slot refers to."""
+_SLOT = _Slot()
+_REFERENCES = sys.getrefcount(_SLOT.flat)
+"""What getrefcount says of an array that only one slot of a living object refers to."""
 
 
 def is_held(memory: MemoryLike) -> bool:
@@ -126,20 +128,22 @@ class Twins:
 
 
 class _Fill:
-    """Memory.pending of blocked values: copies them to the planar array."""
+    """Memory.pending of blocked values: copies them to the planar array. Refers to the memory weakly, so that
+    a net that is dropped is freed at once, without waiting for the garbage collector."""
 
     __slots__ = ("backend", "blocked", "dtype", "engine", "memory")
 
     def __init__(
         self, engine: Engine, blocked: Blocked, memory: MemoryLike, backend: Any, dtype: Any
     ) -> None:
-        self.engine, self.blocked, self.memory = engine, blocked, memory
+        self.engine, self.blocked, self.memory = engine, blocked, weakref.ref(memory)
         self.backend, self.dtype = backend, dtype
 
     def __call__(self) -> None:
-        source = self.blocked
-        shape = (source.images, source.channels, *source.extent)
-        self.engine.to_planar(source, self.memory.raw(shape, self.backend, self.dtype))
+        source, memory = self.blocked, self.memory()
+        if memory is not None:
+            shape = (source.images, source.channels, *source.extent)
+            self.engine.to_planar(source, memory.raw(shape, self.backend, self.dtype))
 
 
 def is_feature_map(blob: BlobLike) -> bool:

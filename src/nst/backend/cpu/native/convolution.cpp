@@ -147,7 +147,7 @@ class GatheredConvolution {
       const int width = panel_width(panel, s_.out);
       rows_times_panel(gathered, block_stride(), depth_blocks_,
                        packed_ + panel_offset(panel, depth_blocks_ * kBlock), width, products,
-                       block_ * kBlock, count, false);
+                       block_ * kBlock, count);
       for (int q = 0; q < width / kBlock; ++q)
         for_each_run(first, count, [&](const Run& run, int64_t at) {
           finish(run, panel * (kPanel / kBlock) + q, products + (q * block_ + at) * kBlock);

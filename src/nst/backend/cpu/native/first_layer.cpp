@@ -151,7 +151,7 @@ void first_layer_backward(Engine& engine, const nst_conv& c, const float* gradie
         for (int64_t panel = 0; panel < panel_count(pairs(c)); ++panel)
           rows_times_panel(rows, block_stride, depth, packed + panel_offset(panel, depth * kBlock),
                            panel_width(panel, pairs(c)), results + panel * 2 * block_stride, block_stride,
-                           count, false);
+                           count);
         add_columns(c, results, block_stride, y, x, count, begin, end, picture);
       }
   });

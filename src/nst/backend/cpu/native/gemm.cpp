@@ -63,7 +63,7 @@ void packed_gemm(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& 
       float* const products = weights + b_floats + worker * scratch;
       rows_times_panel(rows + row * kBlock, row_stride, padded(depth) / kBlock,
                        weights + panel_offset(panel, padded(depth)), panel_width(panel, n), products,
-                       kRowBlock * kBlock, count, false);
+                       kRowBlock * kBlock, count);
       write_block(products, kRowBlock * kBlock, count, std::min<int64_t>(kPanel, n - panel * kPanel),
                   c + row * c_row + panel * kPanel, c_row, accumulate || first > 0);
     });

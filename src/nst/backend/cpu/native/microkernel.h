@@ -52,7 +52,7 @@ void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const flo
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[r][v] = zero();
+    for (int v = 0; v < V; ++v) acc[r][v] = accumulate ? load(at(r, v)) : zero();
   for (int64_t block = 0; block < blocks; ++block, x += block_stride)
 #pragma GCC unroll 2
     for (int c = 0; c < kBlock; ++c, u += V * kLanes) {
@@ -69,7 +69,7 @@ void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const flo
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(at(r, v), accumulate ? load(at(r, v)) + acc[r][v] : acc[r][v]);
+    for (int v = 0; v < V; ++v) store(at(r, v), acc[r][v]);
 }
 
 using TileKernel = void (*)(const float*, int64_t, int64_t, const float*, float*, int64_t, bool);
@@ -88,19 +88,31 @@ inline TileKernel tile_kernel_for(int rows, int strip) {
   return pick_tile_kernel<kStrip / kLanes>(rows, all);
 }
 
+// Input blocks per pass where there are many rows: a piece of a strip (8 KiB of AVX2 weights) then stays in the
+// L1 cache while all rows go by. Sums continue from the stored value, so a pass more changes no bit.
+constexpr int64_t kDepthBlocks = 8, kManyGroups = 8;
+
 // All `rows` rows of x against one panel of `width` outputs over `blocks` blocks of 16 inputs.
 inline void rows_times_panel(const float* x, int64_t block_stride, int64_t blocks, const float* panel,
-                             int width, float* out, int64_t out_stride, int64_t rows, bool accumulate) {
+                             int width, float* out, int64_t out_stride, int64_t rows) {
   const int strip = std::min(kStrip, width);
   const int64_t groups = ceil_div(rows, kRows), base = rows / groups, longer = rows % groups;
-  for (int64_t group = 0, row = 0; group < groups; ++group) {
-    const int count = static_cast<int>(base + (group < longer));
-    const TileKernel kernel = tile_kernel_for(count, strip);
-    for (int k = 0; k < width; k += strip)
-      kernel(x + row * kBlock, block_stride, blocks, panel + k * blocks * kBlock,
-             out + k / kBlock * out_stride + row * kBlock + k % kBlock, out_stride, accumulate);
-    row += count;
-  }
+  const int64_t most = groups < kManyGroups ? std::max<int64_t>(blocks, 1) : kDepthBlocks;
+  int64_t first = 0;
+  do {
+    const int64_t depth = std::min(most, blocks - first);
+    for (int k = 0; k < width; k += strip) {
+      const float* const weights = panel + (k * blocks + first * strip) * kBlock;
+      float* const column = out + k / kBlock * out_stride + k % kBlock;
+      for (int64_t group = 0, row = 0; group < groups; ++group) {
+        const int count = static_cast<int>(base + (group < longer));
+        tile_kernel_for(count, strip)(x + first * block_stride + row * kBlock, block_stride, depth, weights,
+                                      column + row * kBlock, out_stride, first > 0);
+        row += count;
+      }
+    }
+    first += most;
+  } while (first < blocks);
 }
 
 // Rows of one outer-product register tile: R * kVecs accumulators beside kVecs columns and one broadcast.

@@ -76,10 +76,10 @@ class WinogradConvolution {
     int64_t inputs(int64_t blocks) const { return kFrequencies * input_stride(blocks); }
   };
 
-  // Tiles per block so that V stays near half a megabyte, in whole register groups and equal blocks.
+  // Tiles per block so that V stays near a megabyte, in whole register groups and equal blocks.
   int64_t independent_block() const {
     const int64_t bytes_per_tile = kFrequencies * padded(s_.in) * 4;
-    const int64_t groups = std::clamp<int64_t>((int64_t{640} << 10) / bytes_per_tile / kRows, 2, 8);
+    const int64_t groups = std::clamp<int64_t>((int64_t{1280} << 10) / bytes_per_tile / kRows, 2, 8);
     return std::min(tiles_, equal_block(groups * kRows));
   }
 
@@ -205,7 +205,7 @@ class WinogradConvolution {
     for (int f = 0; f < kFrequencies; ++f)
       rows_times_panel(inputs + f * buffers.input_stride(blocks_), buffers.block_stride(), blocks_,
                        panel_filters + f * frequency_stride(s_.in, width), width,
-                       products + f * buffers.product_stride(), buffers.block_stride(), count, false);
+                       products + f * buffers.product_stride(), buffers.block_stride(), count);
     for (int q = 0; q < width / kBlock; ++q)
       for (int64_t t = 0; t < count; ++t)
         transform_output(products + q * buffers.block_stride() + t * kBlock, buffers.product_stride(),

@@ -1,0 +1,124 @@
+"""Lowering: which layers are operations, which pairs are fused, whose gradients share a buffer."""
+
+from __future__ import annotations
+
+from nst.backend.numpy_backend import NumpyBackend
+from nst.backend.operations import Convolve, Fork, GramMatrix, Pool, Rectify
+from nst.io.prototxt import parse_net
+from nst.net import Net
+from nst.net.lowering import Execution
+
+CONV = """layer {{ name: "{0}" type: "Convolution" bottom: "{1}" top: "{0}" {2}
+          convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 }} }}"""
+RELU = """layer {{ name: "relu{0}" type: "ReLU" bottom: "{0}" top: "{0}"
+          relu_param {{ negative_slope: {1} }} }}"""
+FROZEN = "param { lr_mult: 0 } param { lr_mult: 0 }"
+PICTURE = """layer { name: "x" type: "Parameter" top: "x"
+             parameter_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }"""
+LOSS = """layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 1 dim: 4 dim: 4 } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "gram" bottom: "t" top: "loss" }"""
+
+
+def gram_of(blob: str) -> str:
+    return f'layer {{ name: "gram" type: "Gram" bottom: "{blob}" top: "gram" }}'
+
+
+def chain(*names: str) -> list[str]:
+    """Frozen convolutions one after the other, each with its ReLU."""
+    bottoms = ("x", *names)
+    parts = [
+        CONV.format(name, bottom, FROZEN) for name, bottom in zip(names, bottoms, strict=False)
+    ]
+    return [
+        text
+        for name, part in zip(names, parts, strict=True)
+        for text in (part, RELU.format(name, 0))
+    ]
+
+
+def execution(*layers: str, recycle: bool = True) -> Execution:
+    text = "\n".join([PICTURE, *layers])
+    return Net(parse_net(text), backend=NumpyBackend(), recycle_gradients=recycle).execution
+
+
+def operation(plan: Execution, name: str) -> object:
+    return next(step.operation for step in plan.steps if step and step.name == name)
+
+
+def test_a_convolution_runs_as_one_with_the_plain_relu_right_after_it() -> None:
+    plan = execution(*chain("a"), gram_of("a"), LOSS)
+    convolution = operation(plan, "a")
+    assert isinstance(convolution, Convolve)
+    assert convolution.rectified
+    assert operation(plan, "relua") == Rectify(0.0, True)
+
+
+def test_a_leaky_relu_is_not_fused() -> None:
+    layers = [CONV.format("a", "x", FROZEN), RELU.format("a", 0.1)]
+    plan = execution(*layers, gram_of("a"), LOSS)
+    convolution = operation(plan, "a")
+    assert isinstance(convolution, Convolve)
+    assert not convolution.rectified
+
+
+def test_a_convolution_that_learns_gets_its_gradient_masked_beforehand() -> None:
+    layers = [CONV.format("a", "x", ""), RELU.format("a", 0)]
+    plan = execution(*layers, gram_of("a"), LOSS)
+    assert operation(plan, "relua") == Rectify(0.0, False)
+
+
+def test_kept_gradients_are_masked_beforehand() -> None:
+    plan = execution(*chain("a"), gram_of("a"), LOSS, recycle=False)
+    assert operation(plan, "relua") == Rectify(0.0, False)
+    assert plan.gradients is None
+
+
+def test_gradients_of_a_chain_take_turns_in_two_buffers() -> None:
+    plan = execution(*chain("a", "b", "c", "d"), gram_of("d"), LOSS)
+    assert plan.gradients is not None
+    slots = plan.gradients.slots
+    assert set(slots) == {"a", "b", "c", "d"}
+    assert set(slots.values()) == {0, 1}
+    assert slots["d"] != slots["c"] != slots["b"] != slots["a"]
+
+
+def test_a_gram_at_the_end_adds_to_its_taps_gradient_without_holding_a_buffer() -> None:
+    plan = execution(*chain("a", "b", "c", "d"), gram_of("a"), LOSS, final_loss("d"))
+    assert plan.gradients is not None
+    assert plan.gradients.sums == {"a_relua_0_split_0": "a", "a_relua_0_split_1": "a"}
+    assert len(set(plan.gradients.slots.values())) == 2
+    assert isinstance(operation(plan, "a_relua_0_split"), Fork)
+    assert isinstance(operation(plan, "gram"), GramMatrix)
+
+
+def test_the_picture_keeps_a_gradient_of_its_own() -> None:
+    plan = execution(*chain("a"), gram_of("a"), LOSS)
+    assert plan.gradients is not None
+    assert "x" not in plan.gradients.slots
+
+
+def test_layers_without_an_operation_spoil_the_sharing_of_what_they_touch() -> None:
+    tanh = 'layer { name: "tanh" type: "TanH" bottom: "a" top: "b" }'
+    plan = execution(*chain("a"), tanh, gram_of("b"), LOSS)
+    assert plan.gradients is not None
+    assert plan.gradients.slots == {}
+    assert all(step is None or step.name != "tanh" for step in plan.steps)
+
+
+def test_global_pooling_has_the_window_of_the_picture() -> None:
+    pool = """layer { name: "pool" type: "Pooling" bottom: "a" top: "pool"
+              pooling_param { pool: AVE global_pooling: true } }"""
+    plan = execution(*chain("a"), pool)
+    assert operation(plan, "pool") == Pool(None, False)
+
+
+def test_printing_shows_every_step_and_every_buffer() -> None:
+    text = str(execution(*chain("a"), gram_of("a"), LOSS))
+    assert "relua" in text
+    assert "gradient of a: 0" in text
+
+
+def final_loss(blob: str) -> str:
+    return f"""layer {{ name: "u" type: "Input" top: "u"
+                       input_param {{ shape {{ dim: 1 dim: 4 dim: 8 dim: 8 }} }} }}
+layer {{ name: "end" type: "EuclideanLoss" bottom: "{blob}" bottom: "u" top: "end" }}"""
