@@ -48,6 +48,7 @@ def test_a_blob_without_bounds_is_left_alone(backend: Backend) -> None:
     [
         ([], "one entry per learnable parameter"),
         ([(np.zeros(3), None)], r"got shape \(3,\), expected one that broadcasts to \(2,\)"),
+        ([(np.zeros((1, 2)), None)], r"got shape \(1, 2\)"),
         ([(1.0, 0.0)], "above its upper one"),
     ],
 )

@@ -164,7 +164,7 @@ def test_small_gradients_are_not_clipped() -> None:
 def test_the_gradient_norm_is_told_where_clipping_needs_it() -> None:
     net = regression()
     norm = math.sqrt(sum(float(np.sum(g * g)) for g in net.objective(net.values)[1]))
-    solver = build_solver(param("SGD", clip_gradients=1e6), net)
+    solver = build_solver(param("SGD", clip_gradients=1e6, iter_size=2), net)
     norms: list[float | None] = []
     solver.on_iteration.append(lambda record: norms.append(record.gradient_norm))
 

@@ -144,6 +144,31 @@ def test_steps_into_nowhere_are_taken_back() -> None:
     assert records[-1].loss < 1e-12
 
 
+def test_a_loss_that_rounding_holds_still_ends_the_run() -> None:
+    slopes = quadratic(np.logspace(0, 3, 20))
+    net = ObjectiveNet(lambda w: (1.0, slopes(w)[1]), [np.ones(20)])
+    made = solver(net)
+
+    made.step(100)
+
+    assert (made.iter, made.stop_reason) == (10, StopReason.NO_PROGRESS)
+
+
+def test_at_a_kink_the_net_holds_the_values_of_the_loss_that_was_told() -> None:
+    def kink(values: Values) -> tuple[float, Values]:
+        (x,) = values
+        return float(np.sum(np.abs(x - [0.3, 0.7]))), [np.sign(x - [0.3, 0.7])]
+
+    net = ObjectiveNet(kink, [np.array([2.0, -1.0])])
+    made = solver(net)
+    records = records_of(made)
+
+    made.step(6)
+
+    assert records[-1].loss == kink(net.values)[0]
+    assert records[-1].loss < 0.1
+
+
 def test_a_loss_that_is_not_finite_at_the_start_is_reported() -> None:
     made = solver(ObjectiveNet(lambda w: (np.inf, [w[0]]), [np.ones(2)]))
 
@@ -231,7 +256,9 @@ def evaluations_to(losses: list[float], target: float) -> int:
     return 1 + next(i for i, loss in enumerate(losses) if loss <= target)
 
 
-def scipys(objective: Objective, start: NDArray[Any], pairs: int) -> list[float]:
+def scipys(
+    objective: Objective, start: NDArray[Any], pairs: int, bounds: Any = None
+) -> list[float]:
     """Losses of scipy's L-BFGS-B, one per evaluation."""
     losses: list[float] = []
 
@@ -241,7 +268,7 @@ def scipys(objective: Objective, start: NDArray[Any], pairs: int) -> list[float]
         return loss, gradient
 
     options = {"maxcor": pairs, "maxfun": MOST, "ftol": 0, "gtol": 0}
-    optimize.minimize(measure, start, jac=True, method="L-BFGS-B", options=options)
+    optimize.minimize(measure, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return losses
 
 
@@ -333,6 +360,21 @@ def test_a_bounded_quadratic_ends_where_scipy_ends(seed: int) -> None:
     np.testing.assert_allclose(net.values[0], expected.x, atol=1e-5)
 
 
+def test_bounds_cost_no_more_evaluations_than_scipys() -> None:
+    ratios = []
+    for seed in range(8):
+        objective, lower, upper = bounded_quadratic(seed, 30)
+        start = 0.5 * (lower + upper)
+        theirs = scipys(objective, start, 10, bounds=list(zip(lower, upper, strict=True)))
+        net = ObjectiveNet(objective, [start])
+        solver(net, bounds=[(lower, upper)]).step(60)
+        floor = min(min(net.losses), min(theirs))
+        targets = [floor + share * (net.losses[0] - floor) for share in (1e-2, 1e-4, 1e-6)]
+        ratios += [evaluations_to(net.losses, t) / evaluations_to(theirs, t) for t in targets]
+
+    assert np.exp(np.mean(np.log(ratios))) <= 1.0
+
+
 @given(seed=st.integers(0, 500))
 def test_every_trial_lies_within_the_bounds_and_none_raises_the_loss(seed: int) -> None:
     objective, lower, upper = bounded_quadratic(seed, 6)
@@ -351,6 +393,17 @@ def test_every_trial_lies_within_the_bounds_and_none_raises_the_loss(seed: int) 
     assert all(((lower <= x) & (x <= upper)).all() for x in visited)
     losses = [net.losses[0], *(record.loss for record in records)]
     assert all(after <= before for before, after in itertools.pairwise(losses))
+
+
+def test_a_slope_down_to_the_box_is_followed_to_its_wall_in_few_evaluations() -> None:
+    net = ObjectiveNet(lambda w: (float(np.sum(w[0])), [np.ones(3)]), [np.full(3, 0.5)])
+    made = solver(net, bounds=[(0.0, 1.0)])
+
+    made.step(10)
+
+    assert made.stop_reason is StopReason.CONVERGED
+    np.testing.assert_array_equal(net.values[0], 0.0)
+    assert made.evaluations <= 3
 
 
 def test_bounds_on_one_side_of_some_values_are_enough() -> None:
@@ -412,6 +465,21 @@ def test_a_resumed_run_is_bit_equal(suffix: str, dtype: type, tmp_path: Path) ->
 
     np.testing.assert_array_equal(second.values[0], straight.values[0])
     assert after.iter == 25
+
+
+def test_a_state_holds_all_that_is_remembered() -> None:
+    slopes = quadratic(np.logspace(0, 3, 20))
+    net = ObjectiveNet(lambda w: (1.0, slopes(w)[1]), [np.ones(20)])
+    first, second = solver(net, pairs=3), solver(net, pairs=3)
+    first.step(5)
+
+    second.restore_state(first.state())
+
+    before, after = first.state().state, second.state().state
+    assert before.keys() == after.keys()
+    assert before["lbfgs/stalled"] == [5]
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
 
 
 def test_a_state_of_another_size_is_refused() -> None:

@@ -81,13 +81,17 @@ class LBFGS(Solver):
         squares = self._backend.dot(self._g, self._g)
         if not math.isfinite(squares):
             raise Diverged("the gradient is no longer finite", iteration=self.iter)
+        if self._stalled >= PATIENCE:
+            self._stalled = 0
+            return StopReason.NO_PROGRESS
         while squares > 0:
             start, limit = self._choose_direction()
             if start is None:
                 return StopReason.CONVERGED
             accepted = search(self._try, start, 1.0, limit=limit)
             if accepted is not None:
-                return self._accept(accepted)
+                self._accept(accepted)
+                return None
             if len(self._pairs) == 0:
                 self._variables.write_values(self._x)
                 return StopReason.NO_PROGRESS
@@ -162,8 +166,8 @@ class LBFGS(Solver):
         loss += self._variables.add_decay(self.param.weight_decay, x, gradient)
         return Trial(step, loss, self._backend.dot(gradient, self._d))
 
-    def _accept(self, trial: Trial) -> StopReason | None:
-        """Moves to an accepted trial and learns from the pair; stops if the loss has stalled."""
+    def _accept(self, trial: Trial) -> None:
+        """Moves to an accepted trial and learns from the pair."""
         if self._last_step != trial.step:
             trial = self._try(trial.step)
         xp = self._backend.xp
@@ -174,7 +178,6 @@ class LBFGS(Solver):
         self._x, self._x_new = self._x_new, self._x
         self._g, self._g_new = self._g_new, self._g
         self._start = trial
-        return StopReason.NO_PROGRESS if self._stalled >= PATIENCE else None
 
     # ---- bounds ---------------------------------------------------------------------------------------
 

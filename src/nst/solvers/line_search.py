@@ -54,13 +54,17 @@ class WolfeConditions:
             return False
         if self.decreases(start, trial):
             return True
-        is_noise = start.loss - trial.loss <= self.noise * abs(start.loss)
-        return is_noise and trial.slope <= (2.0 * self.approximate - 1.0) * start.slope
+        is_settled = trial.slope <= (2.0 * self.approximate - 1.0) * start.slope
+        return is_settled and self.is_noise(start, trial)
+
+    def is_noise(self, start: Trial, trial: Trial) -> bool:
+        """Whether the change of the loss may be nothing but rounding."""
+        return abs(trial.loss - start.loss) <= self.noise * abs(start.loss)
 
     def decreases(self, start: Trial, trial: Trial) -> bool:
         """Whether the loss falls enough for the length of the step (Armijo's condition)."""
         bound = start.loss + self.decrease * trial.step * start.slope
-        return trial.finite and trial.loss <= bound and trial.loss < start.loss
+        return trial.finite and trial.loss <= bound
 
 
 Evaluate = Callable[[float], Trial]
@@ -125,8 +129,7 @@ class _Bracket:
         if not self._is_lower(trial):
             self.high = trial
         else:
-            towards = 1.0 if self.high is None or self.high.step > self.low.step else -1.0
-            if trial.slope * towards >= 0:
+            if trial.slope * self._towards_high >= 0:
                 self.high = self.low
             self.previous, self.low = self.low, trial
         if self.high is not None:
@@ -152,14 +155,17 @@ class _Bracket:
         """Whether the next step can no longer be told from the best one."""
         return abs(step - self.low.step) <= 1e-10 * max(abs(step), abs(self.low.step))
 
+    @property
+    def _towards_high(self) -> float:
+        """The sign of the way from `low` to `high`; onwards while open."""
+        return 1.0 if self.high is None or self.high.step > self.low.step else -1.0
+
     def _is_lower(self, trial: Trial) -> bool:
-        if not trial.finite:
-            return False
-        if self.low is self.start:
-            return self.rule.decreases(self.start, trial) or (
-                trial.loss <= self.start.loss and trial.slope < 0
-            )
-        return self.rule.decreases(self.start, trial) and trial.loss < self.low.loss
+        """Whether the trial is the new best: by its loss, or still downhill where losses are noise."""
+        if self.improves(trial):
+            return True
+        is_flat = trial.loss <= self.low.loss and self.rule.is_noise(self.start, trial)
+        return trial.finite and is_flat and trial.slope * self._towards_high < 0
 
     def _extrapolate(self) -> float:
         """The minimum of the cubic through the last two trials, between 1.1 and `growth` times as far."""
