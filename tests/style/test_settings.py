@@ -114,7 +114,8 @@ def test_a_preset_parses_and_says_what_it_is_bound_to(name: str) -> None:
     preset = find_preset(name)
 
     style = preset.settings.style_transfer_param
-    assert style.style[0].layer
+    names_layers = bool(style.style and style.style[0].layer)
+    assert names_layers == bool(preset.bound_to)  # layer names belong to a net
     assert "vgg19" in preset.bound_to or not preset.bound_to
 
 
