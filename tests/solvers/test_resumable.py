@@ -10,7 +10,7 @@ from solvers.objectives import ObjectiveNet, quadratic
 from solvers.runs import Weights, bowl, param
 
 from nst.errors import SnapshotError, SolverError, UsageError
-from nst.io.snapshot import read_snapshot
+from nst.io.snapshot import Snapshot, read_snapshot
 from nst.solvers import SGD, Adam, Solver
 
 
@@ -133,6 +133,14 @@ def test_frozen_parameters_have_their_place_in_the_state(tmp_path: Path) -> None
 def test_a_state_of_another_run_is_refused(other: Solver, text: str) -> None:
     with pytest.raises(SnapshotError, match=text):
         SGD(param(), bowl()).restore_state(other.state())
+
+
+def test_a_state_with_legacy_shapes_of_four_axes_fits() -> None:
+    solver = SGD(param(), bowl())
+
+    solver.restore_state(Snapshot(5, history=[np.full((1, 1, 1, 2), 0.5)]))
+
+    np.testing.assert_array_equal(solver.state().history[0], [0.5, 0.5])
 
 
 def test_a_refused_state_changes_nothing(tmp_path: Path) -> None:
