@@ -1,7 +1,8 @@
 """The embedded network: VGG19's layer names at a fraction of its width, as a PyTorch module.
 
-The semantics are Caffe's: zero padding, average pooling 2x2/2 rounded up, input BGR 0..255 minus MEAN.
-Average pooling, because through a maximum the gradient reaches one pixel of four, and paints a lattice.
+The semantics are Caffe's: zero padding, pooling 2x2/2 rounded up, input BGR 0..255 minus MEAN.
+Learning is done with maximum pooling. Painting (export.py) is done with average pooling: through a
+maximum the gradient reaches one pixel of four, and paints a lattice.
 Training looks through BatchNorm and a softer input scale; `folded` returns the plain convolutions.
 """
 
@@ -61,7 +62,7 @@ class Features(nn.Module):
             self.convolutions[name] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
             self.norms[name] = nn.BatchNorm2d(width)
             channels = width
-        self.pool = nn.AvgPool2d(2, 2, ceil_mode=True)
+        self.pool = nn.MaxPool2d(2, 2, ceil_mode=True)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         found = {}

@@ -116,7 +116,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--stages", nargs="+", default=["48:300:1", "64:1500:2"])
     parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--start", type=Path, help="an earlier run: its .pt, or its .npz without the heads")
+    parser.add_argument(
+        "--start", type=Path, help="an earlier run: its .pt, or its .npz without the heads"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=200)
