@@ -15,7 +15,11 @@ from nst.io.snapshot import Snapshot
 from nst.net import Net
 from nst.proto import SolverParameter
 from nst.solvers import IterationRecord, Solver, build_solver
+from nst.style.averaging import IterateMean
 from nst.style.transfer import image_of
+
+DEFAULT_CORRECTIONS = 20
+"""Pairs that L-BFGS remembers when nothing is said: each costs two pictures of float32."""
 
 
 class Painter:
@@ -34,11 +38,13 @@ class Painter:
         self.net = net
         self.transform = transform
         self.iterations = iterations
+        self.average = IterateMean(settings.style_transfer_param.average_iterates, iterations)
         self._param = _solver_settings(settings, iterations)
         self.solver = self._build_solver(self._param)
 
     def solve(self, observe: Callable[[IterationRecord], None] | None = None) -> None:
         """Runs the solver to its end, or until `request_stop`; raises Diverged with the best kept."""
+        self.solver.on_iteration.append(self._average)
         if observe is not None:
             self.solver.on_iteration.append(observe)
         self.solver.step(self.iterations - self.solver.iter)
@@ -56,6 +62,7 @@ class Painter:
             param.base_lr *= rate_factor
         self.solver = self._build_solver(param)
         self.solver.evaluations = evaluations
+        self.average.forget()
 
     def put(self, pixels: NDArray[Any], state: Snapshot) -> None:
         """Continues from a picture (1, C, H, W) as the net sees it, and the solver state of that moment.
@@ -83,6 +90,15 @@ class Painter:
         """The picture as RGB (H, W, 3), neither rounded nor clipped."""
         return self.transform.decode(self.pixels())
 
+    def result(self) -> NDArray[np.float32]:
+        """What this size gives: `picture`, or with `average_iterates` the mean of the last ones."""
+        mean = self.average.mean
+        return self.picture() if mean is None else self.transform.decode(mean)
+
+    def _average(self, record: IterationRecord) -> None:
+        if self._param.style_transfer_param.average_iterates:
+            self.average.add(record.iteration, self.pixels())
+
     def _build_solver(self, param: SolverParameter) -> Solver:
         is_clamped = param.style_transfer_param.clamp
         bounds = [_pixel_bounds(self.net.backend, self.transform)] if is_clamped else None
@@ -105,6 +121,8 @@ def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParame
         param.lr_policy = "fixed"
     if not param.HasField("base_lr"):
         param.base_lr = 1.0
+    if not param.HasField("lbfgs_corrections"):
+        param.lbfgs_corrections = DEFAULT_CORRECTIONS
     return param
 
 
