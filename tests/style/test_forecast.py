@@ -88,6 +88,18 @@ def test_the_history_of_lbfgs_counts_and_so_does_its_copy_in_a_snapshot() -> Non
     assert long.stages[1].seconds > short.stages[1].seconds
 
 
+def test_a_job_that_names_no_rule_is_painted_by_lbfgs_and_counted_so() -> None:
+    named = long_job()
+    settings = type(named.settings)()
+    settings.CopyFrom(named.settings)
+    settings.ClearField("type")
+
+    unnamed = forecast(dataclasses.replace(named, settings=settings), PROBE, free=10**12)
+
+    assert unnamed.corrections == 40
+    assert growth(unnamed) == growth(forecast(named, PROBE, free=10**12))
+
+
 def test_no_more_pairs_are_counted_than_iterations_can_fill() -> None:
     plans = [forecast(long_job(corrections=pairs), PROBE, free=10**12) for pairs in (60, 900)]
 

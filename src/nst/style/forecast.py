@@ -139,8 +139,8 @@ def rough_bytes(job: StyleJob) -> int:
     image.reshape(1, image.shape[1], *shape)
     net.reshape()
     blobs = 2 * sum(blob.count for blob in net.blobs.values())
-    rule = solver_class(job.settings.type or "LBFGS")
-    pairs = min(job.settings.lbfgs_corrections, largest.iterations) if rule is LBFGS else 2
+    wanted = min(job.settings.lbfgs_corrections, largest.iterations)
+    pairs = wanted if _remembers(job) else 1
     return _VALUE_BYTES * (blobs + 2 * pairs * image.count)
 
 
@@ -166,8 +166,7 @@ class _Model:
         self.job, self.held, self._pair_s = job, held, measured.pair_s
         first, last = measured.measurements[0], measured.measurements[-1]
         self._points = (first, last)
-        rule = solver_class(job.settings.type or "LBFGS")
-        self._remembers = rule is LBFGS
+        self._remembers = _remembers(job)
         searches = job.style_param.line_search != StyleTransferParameter.NONE
         self._evaluations = EVALUATIONS if self._remembers and searches else (0.0, 1.0)
 
@@ -247,6 +246,12 @@ class _Model:
 
     def _shape(self, size: int) -> tuple[int, int]:
         return _shape_of(self.job, size)
+
+
+def _remembers(job: StyleJob) -> bool:
+    """Whether the rule is an L-BFGS, which is what paints when the settings name none."""
+    named = job.settings.HasField("type")
+    return not named or solver_class(job.settings.type) is LBFGS
 
 
 def _shape_of(job: StyleJob, size: int) -> tuple[int, int]:
