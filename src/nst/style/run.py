@@ -139,7 +139,8 @@ class StyleRun:
             self._shares.append(gradient_shares(net))
             report_shares(self._shares[-1], shape)
         reason = self.painter.solver.stop_reason or StopReason.ITERATIONS
-        return self.painter.picture(), reason
+        finished = self.painter.picture() if self.failure else self.painter.result()
+        return finished, reason
 
     def _solve(self, painter: Painter, guard: DivergenceGuard, shape: tuple[int, int]) -> None:
         """Runs the solver to the end of this size, back and on again where it diverges."""
@@ -180,6 +181,9 @@ class StyleRun:
         if resumed is not None:
             painter.put(resumed.picture, resumed.solver)
             painter.solver.evaluations = resumed.evaluations
+            if resumed.stages == self.job.stages:  # else the last iterations are other ones
+                painter.average.total = resumed.average
+                painter.average.count = resumed.average_count
             guard.good = resumed.good
         if resumed is None or resumed.is_good_pending:
             guard.consider()
@@ -198,6 +202,8 @@ class StyleRun:
             recoveries=tuple(guard.recoveries),
             good=guard.good,
             is_good_pending=guard.is_pending,
+            average=painter.average.total,
+            average_count=painter.average.count,
         )
 
     @property

@@ -38,7 +38,7 @@ Array = NDArray[Any]
 SNAPSHOT_SECONDS = 300.0
 """How much work may be lost at most where no interval of iterations is given."""
 
-_RUN, _PICTURE, _GOOD = "run/json", "run/picture", "good/"
+_RUN, _PICTURE, _GOOD, _AVERAGE = "run/json", "run/picture", "good/", "run/average"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,9 @@ class RunSnapshot:
     good: GoodPoint | None = None
     is_good_pending: bool = False
     """Whether this very state waits for its loss to become the guard's good point."""
+    average: Array | None = None
+    """Sum of the pictures so far that `average_iterates` asks for."""
+    average_count: int = 0
 
     @property
     def stage(self) -> int:
@@ -148,12 +151,15 @@ def write_run_snapshot(path: FilePath, run: RunSnapshot) -> None:
             "stages": [dataclasses.astuple(stage) for stage in run.stages],
             "recoveries": [dataclasses.asdict(recovery) for recovery in run.recoveries],
             "is_good_pending": run.is_good_pending,
+            "average_count": run.average_count,
             "good": None if run.good is None else run.good.numbers(),
         }
     )
     named.update(records_to_arrays(run.history))
     if run.good is not None:
         named.update({f"{_GOOD}{name}": array for name, array in run.good.arrays().items()})
+    if run.average is not None:
+        named[_AVERAGE] = run.average
     options_hash = fingerprint(run.identity)
     write_sealed_snapshot(
         path, dataclasses.replace(run.solver, state=named, options_hash=options_hash)
@@ -186,6 +192,8 @@ def _from_stored(stored: Snapshot) -> RunSnapshot:
         recoveries=tuple(Recovery(**entry) for entry in values["recoveries"]),
         good=None if good is None else GoodPoint.of(good, _below(_GOOD, stored.state)),
         is_good_pending=bool(values["is_good_pending"]),
+        average=stored.state.get(_AVERAGE),
+        average_count=int(values["average_count"]),
     )
 
 
