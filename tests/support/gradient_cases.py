@@ -324,6 +324,10 @@ CASES: dict[str, list[GradientCase]] = {
             wrt=[0],
         ),
     ],
+    "HistogramLoss": [
+        case("same places", 'type: "HistogramLoss"', distinct(2, 3, 4), normal(2, 3, 4), wrt=[0]),
+        case("fewer", 'type: "HistogramLoss"', distinct(1, 2, 3, 3), normal(1, 2, 4), wrt=[0]),
+    ],
     "Im2col": [
         case(
             "two axes",
@@ -465,6 +469,16 @@ CASES: dict[str, list[GradientCase]] = {
             'type: "MMDLoss" mmd_loss_param { kernel: GAUSSIAN bandwidth: 2.5 }',
             normal(1, 3, 2, 3),
             normal(1, 3, 4, seed=1),
+            wrt=[0],
+        ),
+    ],
+    "MRFLoss": [
+        case("default", 'type: "MRFLoss"', normal(1, 2, 4, 5), normal(1, 2, 5, 4), wrt=[0]),
+        case(
+            "larger steps of smaller patches",
+            'type: "MRFLoss" mrf_loss_param { patch: 2 stride: 2 }',
+            normal(2, 3, 5, 4),
+            normal(2, 3, 3, 4),
             wrt=[0],
         ),
     ],

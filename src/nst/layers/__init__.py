@@ -32,6 +32,7 @@ from nst.layers.gram import Gram
 from nst.layers.hdf5_data import HDF5Data
 from nst.layers.hdf5_output import HDF5Output
 from nst.layers.hinge_loss import HingeLoss
+from nst.layers.histogram_loss import HistogramLoss
 from nst.layers.im2col import Im2col
 from nst.layers.image_data import ImageData
 from nst.layers.infogain_loss import InfogainLoss
@@ -45,6 +46,7 @@ from nst.layers.memory_data import MemoryData
 from nst.layers.mmd_loss import MMDLoss
 from nst.layers.moments import Moments
 from nst.layers.moments_loss import MomentsLoss
+from nst.layers.mrf_loss import MRFLoss
 from nst.layers.multinomial_logistic_loss import MultinomialLogisticLoss
 from nst.layers.mvn import MVN
 from nst.layers.pad import Pad
@@ -105,6 +107,7 @@ LAYERS: tuple[type[Layer], ...] = (
     HDF5Data,
     HDF5Output,
     HingeLoss,
+    HistogramLoss,
     Im2col,
     ImageData,
     InfogainLoss,
@@ -115,6 +118,7 @@ LAYERS: tuple[type[Layer], ...] = (
     LSTMUnit,
     Log,
     MMDLoss,
+    MRFLoss,
     MVN,
     MemoryData,
     Moments,
