@@ -37,10 +37,10 @@ class FeatureModule(torch.nn.Module):
     def forward(self, picture: torch.Tensor) -> dict[str, torch.Tensor]:
         blobs = {self.entry: picture}
         for layer in self.layers:
-            blobs[layer.top[0]] = self._apply(layer, [blobs[name] for name in layer.bottom])
+            blobs[layer.top[0]] = self._run(layer, [blobs[name] for name in layer.bottom])
         return {tap: blobs[tap] for tap in self.taps}
 
-    def _apply(self, layer: LayerParameter, inputs: list[torch.Tensor]) -> torch.Tensor:
+    def _run(self, layer: LayerParameter, inputs: list[torch.Tensor]) -> torch.Tensor:
         x = inputs[0]
         if layer.type == "Convolution":
             return self.modules_by_name[layer.name.replace(".", "_")](x)
