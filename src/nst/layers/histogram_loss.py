@@ -37,9 +37,8 @@ class HistogramLoss(Loss):
         xp = self.backend.xp
         f, t = (blob.data.reshape(*blob.shape[:2], -1) for blob in bottom)
         self.difference.reshape(*f.shape)
-        order = xp.argsort(f, axis=2)
-        wanted = xp.empty_like(f)
-        xp.put_along_axis(wanted, order, self._quantiles(t, f.shape[2]), axis=2)
+        ranks = xp.argsort(xp.argsort(f, axis=2), axis=2)
+        wanted = xp.take_along_axis(self._quantiles(t, f.shape[2]), ranks, axis=2)
         difference = xp.subtract(f, wanted, out=self.difference.data)
         top[0].data[...] = self.backend.dot(difference, difference) / (f.shape[0] * f.shape[2])
 
