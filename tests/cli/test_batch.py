@@ -256,3 +256,70 @@ class TestPlan:
 
         assert solve("solver.prototxt") == 2
         assert "memory: the run would not fit" in capsys.readouterr().err
+
+
+KILLED = """
+import sys, time
+from nst.cli import batch
+from nst.cli.solve import main
+from nst.style.batch import Batch
+from nst.style.run import StyleRun
+
+def tell(progress, run):
+    print(progress.done, flush=True)
+    time.sleep(0.02)
+
+made = Batch.__init__
+def init(self, *args, **options):
+    made(self, *args, **options, observers=[tell])
+Batch.__init__ = init
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("lines", [2, 5, 7])
+def test_a_killed_batch_is_continued_by_starting_it_again(
+    lines: int, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "broken.png").unlink()
+    words = ["solver.prototxt", "--batch", str(photos), "--snapshot", "1", "--backend", "numpy"]
+    assert main([*words, "--output", "whole"]) == 0
+    environment = {"PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": ""}
+    command = [sys.executable, "-c", KILLED, *words, "--output", "o", "--quiet"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(lines)]
+        process.kill()
+    assert told[-1].strip().isdigit()
+    capsys.readouterr()
+
+    assert main([*words, "--output", "o"]) == 0
+
+    out = capsys.readouterr().out
+    assert ("there already" in out) == (lines > 4)  # the first picture takes 4 iterations
+    assert sorted(path.name for path in Path("o").glob("[!.]*")) == ["a.png", "b.png"]
+    for name in ("a.png", "b.png"):
+        with Image.open(f"whole/{name}") as one, Image.open(f"o/{name}") as other:
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+def test_a_killed_run_is_resumed_from_the_command_line(workshop: Path) -> None:
+    words = ["solver.prototxt", "--iterations", "40", "--snapshot", "1", "--backend", "numpy"]
+    assert main([*words, "--output", "whole.png"]) == 0
+    environment = {"PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": ""}
+    command = [sys.executable, "-m", "nst", "solve", *words, "--output", "out.png"]
+    with subprocess.Popen(
+        [*command, "--display", "1"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("iteration 7/"):
+                break
+        process.kill()
+    assert not Path("out.png").exists()
+
+    assert main([*words, "--resume", "out.snapshot"]) == 0
+
+    with Image.open("whole.png") as one, Image.open("out.png") as other:
+        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    assert not Path("out.snapshot").exists()

@@ -113,6 +113,47 @@ def kill_worker(kind: str, backend: str, path: Path, iteration: int, delay: floa
     return iteration
 
 
+KILLED_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from support.style_jobs import interrupted_job
+from nst.backend import get_backend
+from nst.io import atomic
+from nst.style.run import StyleRun
+from nst.style.run_snapshot import SnapshotFile
+
+real, left = os.fsync, int(sys.argv[2])
+def fsync(handle):
+    global left
+    left -= 1
+    if not left:
+        os.ftruncate(handle, os.fstat(handle).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(handle)
+atomic.os.fsync = fsync
+file = SnapshotFile(Path(sys.argv[1]), every=1)
+StyleRun(interrupted_job("projected", get_backend("numpy")), snapshots=file).run()
+"""
+
+
+def test_killed_in_the_middle_of_writing_leaves_the_snapshot_before(tmp_path: Path) -> None:
+    path = tmp_path / "run.snapshot"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_WRITING, str(path), "17"],
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(TESTS)])},
+    )
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 2  # and half of the next one under another name
+    assert read_run_snapshot(path).history[-1].done == 16
+    job = interrupted_job("projected", get_backend("numpy"))
+
+    result = StyleRun(job, snapshots=SnapshotFile(path, every=5), resume=path).run()
+
+    assert_same_run(result, StyleRun(job).run())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.snapshot"]
+
+
 # ---- what is refused -------------------------------------------------------------------------------
 
 

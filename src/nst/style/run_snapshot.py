@@ -10,6 +10,7 @@ new snapshot takes the place of the old one only when it is whole and on the dis
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import logging
 import os
@@ -122,6 +123,7 @@ class SnapshotFile:
         The snapshot before stays as it was.
         """
         self._last = time.monotonic()
+        self._remove_leftovers()
         try:
             write_run_snapshot(self.path, snapshot)
             self.problem = ""
@@ -131,7 +133,13 @@ class SnapshotFile:
 
     def discard(self) -> None:
         """Removes the file, once the run is done and its picture is safe."""
+        self._remove_leftovers()
         self.path.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        """Removes what a run that was killed while it wrote left behind: it can be as large as a snapshot."""
+        for path in self.path.parent.glob(f".{glob.escape(self.path.name)}.????????"):
+            path.unlink(missing_ok=True)
 
 
 def snapshot_path(output: Path) -> Path:
