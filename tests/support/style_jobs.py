@@ -25,6 +25,10 @@ KINDS = {
     "fixed": 'type: "LBFGS" style_transfer_param { line_search: NONE style_weight: 1e-5 }',
     "adam": 'type: "Adam" base_lr: 2 momentum: 0.9',
     "sgd": 'type: "SGD" base_lr: 1e-5 momentum: 0.9 lr_policy: "multistep" stepvalue: [5, 9] gamma: 0.5',
+    "averaged": 'type: "Adam" base_lr: 2 momentum: 0.9 style_transfer_param { average_iterates: 6 }',
+    "wasserstein": """type: "LBFGS" lbfgs_corrections: 5 style_transfer_param {
+        style_statistic: W2 style_loss: RELATIVE content_loss: RELATIVE clamp: true padding: REPLICATE
+        style_weight: 1 content_weight: 1 }""",
 }
 """Solver settings by name; all paint 14 iterations at 16 px and 16 at 24 px."""
 

@@ -181,7 +181,9 @@ class StyleRun:
         if resumed is not None:
             painter.put(resumed.picture, resumed.solver)
             painter.solver.evaluations = resumed.evaluations
-            if resumed.stages == self.job.stages:  # else the last iterations are other ones
+            if (
+                resumed.stages[self.stage] == self.job.stages[self.stage]
+            ):  # else others are the last
                 painter.average.total = resumed.average
                 painter.average.count = resumed.average_count
             guard.good = resumed.good

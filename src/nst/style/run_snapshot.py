@@ -87,10 +87,20 @@ class RunSnapshot:
                 f"iterations (got {stages[self.stage].iterations}, expected at least the "
                 f"{self.solver.iteration} done)"
             )
-        elif identity.get("lr_policy") == "poly" and stages != self.stages:
-            found.append("iterations, on which lr_policy poly depends")
+        elif stages[self.stage] != self.stages[self.stage]:
+            found += self._bound_to_iterations(identity, stages[self.stage].iterations)
         if found:
             raise UsageError(f"{path}: the run was another one; what differs: {'; '.join(found)}")
+
+    def _bound_to_iterations(self, identity: Identity, iterations: int) -> list[str]:
+        """What would have gone differently so far if this size had had that many iterations."""
+        found = []
+        if identity.get("lr_policy") == "poly":
+            found.append("iterations, on which lr_policy poly depends")
+        averaged = int(identity.get("style_transfer_param.average_iterates", "0"))
+        if averaged and self.solver.iteration > iterations - averaged:
+            found.append("iterations, of which the last are averaged: they are in part over")
+        return found
 
 
 def _text(stages: Sequence[Stage]) -> str:
