@@ -59,13 +59,25 @@ def test_shared_data_is_one_memory_even_before_it_is_made(backend: Backend) -> N
 def test_sharing_needs_equal_counts(backend: Backend) -> None:
     a, b = Blob(backend, (2, 3), name="a"), Blob(backend, (5,), name="b")
 
-    with pytest.raises(ShapeError, match=r"blob 'b': cannot share memory with blob 'a' \(got shape"):
+    with pytest.raises(
+        ShapeError, match=r"blob 'b': cannot share memory with blob 'a' \(got shape"
+    ):
         b.share_data(a)
 
 
 def test_a_negative_size_is_refused(backend: Backend) -> None:
     with pytest.raises(ShapeError, match=r"negative size \(got shape \(1, -3\)\)"):
         Blob(backend, (1, -3))
+
+
+def test_more_values_than_caffe_can_count_are_refused_before_memory_is_asked_for(
+    backend: Backend,
+) -> None:
+    blob = Blob(backend, (2, 3), name="x")
+
+    with pytest.raises(ShapeError, match=r"blob 'x': .*got 10000000000 .*at most 2147483647\)"):
+        blob.reshape(100000, 100000)
+    assert blob.shape == (2, 3)
 
 
 def test_legacy_names_fill_missing_axes_with_1_and_refuse_five(backend: Backend) -> None:

@@ -17,6 +17,9 @@ from nst.core import shapes
 from nst.core.shapes import Shape
 from nst.errors import ShapeError
 
+MOST_VALUES = 2**31 - 1
+"""Values in one blob: Caffe's limit, and that of the 32-bit indices in its files and in fast kernels."""
+
 
 class Memory:
     """A flat array of one backend, shared by every blob that refers to it.
@@ -140,8 +143,13 @@ class Blob:
         ]
         if any(size < 0 for size in sizes):
             raise ShapeError(f"blob '{self.name}': negative size (got shape {tuple(sizes)})")
+        need = shapes.count(sizes)
+        if need > MOST_VALUES:
+            raise ShapeError(
+                f"blob '{self.name}': blob size exceeds INT_MAX "
+                f"(got {need} values for shape {tuple(sizes)}, expected at most {MOST_VALUES})"
+            )
         self._shape = tuple(int(size) for size in sizes)
-        need = self.count
         if self._data.flat is not None and self._data.flat.size < need:
             self._data = Memory()
         if self._diff.flat is not None and self._diff.flat.size < need:
