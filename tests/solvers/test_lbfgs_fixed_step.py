@@ -117,6 +117,17 @@ def test_the_style_block_chooses_the_rule() -> None:
     assert isinstance(build_solver(SolverParameter(type="LBFGS"), bowl()), LBFGS)
 
 
+def test_preset_mycaffe_alone_is_enough_and_a_line_search_asked_for_beside_it_wins() -> None:
+    named = SolverParameter(type="LBFGS")
+    named.style_transfer_param.preset = "MyCaffe"
+    searching = SolverParameter(type="LBFGS")
+    searching.style_transfer_param.preset = "mycaffe"
+    searching.style_transfer_param.line_search = StyleTransferParameter.STRONG_WOLFE
+
+    assert isinstance(build_solver(named, bowl()), FixedStepLBFGS)
+    assert isinstance(build_solver(searching, bowl()), LBFGS)
+
+
 def test_preset_mycaffe_brings_its_switch() -> None:
     net, settings = bowl(), param(base_lr=1.0)
     settings.style_transfer_param.preset = "mycaffe"
