@@ -18,7 +18,7 @@ from PIL import Image
 
 from nst.errors import ImageError
 from nst.io.image_modes import to_rgb_and_alpha
-from nst.io.images import Picture, read_picture
+from nst.io.images import Picture, as_array, read_picture
 
 ORIENTATION = 0x0112
 CORNERS = np.array(
@@ -437,3 +437,38 @@ def test_a_fuzzed_file_gives_a_picture_or_an_image_error(
     path.write_bytes(fuzzed)
     with contextlib.suppress(ImageError):
         assert read_picture(path).rgb.ndim == 3
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1", "CMYK", "YCbCr", "I;16", "LA", "RGBA"])
+def test_an_open_pillow_picture_is_what_its_file_would_be(tmp_path: Path, mode: str) -> None:
+    grey = Image.fromarray(CORNERS).convert("L")
+    image = grey.convert(mode) if mode == "I;16" else Image.fromarray(CORNERS).convert(mode)
+    path = tmp_path / "a.tif"
+    image.save(path)
+
+    taken = Picture.from_array(as_array(image))
+
+    np.testing.assert_array_equal(taken.rgb, read_picture(path).rgb)
+
+
+def test_an_open_pillow_picture_is_turned_and_left_alone(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.fromarray(CORNERS).save(tmp_path / "a.png", exif=exif)
+    image = Image.open(tmp_path / "a.png")
+
+    turned = as_array(image)
+
+    assert turned.shape == (3, 2, 3)
+    assert image.size == (3, 2)
+
+
+def test_whole_numbers_beyond_255_are_refused_not_overexposed() -> None:
+    with pytest.raises(ImageError, match=r"out of range \(got 0 to 65535, expected 0 to 255\)"):
+        Picture.from_array(np.array([[0, 65535]], np.uint16))
+
+
+@pytest.mark.parametrize("values", [io.BytesIO(b"x"), ["a.png", 2.0]])
+def test_what_holds_no_numbers_is_no_picture(values: object) -> None:
+    with pytest.raises(ImageError, match=r"array: not a picture \(got values of "):
+        Picture.from_array(values)  # type: ignore[arg-type]

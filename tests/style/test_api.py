@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.tiny import picture, tiny_net, tiny_weights
 
 from nst.errors import UsageError
@@ -68,6 +69,44 @@ def test_the_embedded_model_is_the_default() -> None:
     result = style_transfer(CONTENT, STYLE, size=32, max_iter=2, backend="numpy")
 
     assert result.image.shape == (24, 32, 3)
+
+
+def test_one_layer_may_be_named_without_a_list() -> None:
+    seen: list[StyleRun] = []
+
+    paint(
+        content_layers="conv3_1",
+        style_layers="conv2_1",
+        callback=lambda progress, run: seen.append(run),
+    )
+
+    assert [tap.blob for tap in seen[0].job.objective.style] == ["conv2_1"]
+
+
+def test_a_pillow_picture_with_a_palette_shows_its_colours() -> None:
+    colours = Image.fromarray(CONTENT.astype(np.uint8)).quantize(16)
+    seen: list[StyleRun] = []
+
+    result = style_transfer(
+        colours, STYLE, size=24, max_iter=1, callback=lambda progress, run: seen.append(run)
+    )
+
+    assert result.image.shape == (18, 24, 3)
+    content = seen[0].job.content
+    assert content is not None
+    np.testing.assert_array_equal(content.rgb, np.asarray(colours.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": 3}, "style_transfer: weights: got int, expected a path"),
+        ({"net": object()}, "style_transfer: net: got object, expected a path"),
+    ],
+)
+def test_a_model_of_the_wrong_kind_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        style_transfer(CONTENT, STYLE, **changes)  # type: ignore[arg-type]
 
 
 def test_the_arguments_are_not_changed() -> None:

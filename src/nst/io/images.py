@@ -58,10 +58,23 @@ class Picture:
     def from_array(cls, values: npt.NDArray[Any]) -> Picture:
         """Takes (H, W), (H, W, 3) or (H, W, 4) values, 0 to 255, uint8 or float, R, G, B, alpha.
 
-        `sha256` is of the values as float32. Raises ImageError for any other shape, and for values
-        that are not finite.
+        `sha256` is of the values as float32. Raises ImageError for any other shape, for values
+        that are no numbers or not finite, and for whole numbers outside 0 to 255 (16-bit pictures).
         """
-        array = np.array(values, np.float32)  # a copy: the picture must not change with the array
+        try:
+            array = np.array(
+                values, np.float32
+            )  # a copy: the picture must not change with the array
+        except (TypeError, ValueError) as error:
+            raise ImageError(
+                f"array: not a picture (got values of {np.asarray(values).dtype}, expected numbers)"
+            ) from error
+        if np.issubdtype(np.asarray(values).dtype, np.integer) and array.size:
+            if array.min() < 0 or array.max() > 255:
+                raise ImageError(
+                    f"array: values out of range (got {array.min():.0f} to {array.max():.0f}, "
+                    "expected 0 to 255)"
+                )
         if array.ndim == 2:
             array = np.repeat(array[:, :, np.newaxis], 3, axis=2)
         if array.ndim != 3 or array.shape[2] not in (3, 4) or min(array.shape) < 1:
@@ -77,6 +90,19 @@ class Picture:
         digest = hashlib.sha256(array.tobytes()).hexdigest()
         size = (array.shape[1], array.shape[0])
         return cls(rgb, alpha, Path("<array>"), digest, "RGB" if alpha is None else "RGBA", size)
+
+
+def as_array(source: npt.NDArray[Any] | Image.Image) -> npt.NDArray[Any]:
+    """What `Picture.from_array` takes, from an open Pillow picture of any mode; arrays as they are.
+
+    A Pillow picture is treated as its file would be: turned upright, its profile honoured, palette and
+    transparency resolved; it is not changed. Raises ImageError if it cannot be decoded.
+    """
+    if not isinstance(source, Image.Image):
+        return source
+    with _one_line_errors(Path(getattr(source, "filename", "") or "picture")):
+        rgb, alpha = to_rgb_and_alpha(_upright(source.copy(), []), [])
+    return rgb if alpha is None else np.dstack([rgb, alpha])
 
 
 def read_picture(path: str | Path, *, background: tuple[float, float, float] = WHITE) -> Picture:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from nst.backend import Backend, get_backend
 from nst.errors import UsageError, did_you_mean
+from nst.io.images import as_array
 from nst.io.known_models import known_models, locate_models
 from nst.io.prototxt import read_solver
 from nst.net import StoredWeights
@@ -22,8 +23,8 @@ from nst.style.settings import with_preset
 DEFAULT_MODEL = "quickstart"
 """The model that comes with its weights: what a run uses when no net is named."""
 
-Taps = Mapping[str, float] | Sequence[str]
-"""Layer names, or layer name -> weight."""
+Taps = str | Mapping[str, float] | Sequence[str]
+"""One layer name, several, or layer name -> weight."""
 
 
 def style_transfer(
@@ -47,7 +48,8 @@ def style_transfer(
         PIL.Image.fromarray(result.image).save("out.png")
 
     Args:
-        content: picture file, or RGB array (H, W, 3), 0 to 255. None with content_weight=0: texture.
+        content: picture file, Pillow picture, or RGB array (H, W, 3), 0 to 255. None with
+            content_weight=0: texture.
         style: one picture or several.
         net: prototxt, message, or the name of a known model; by default the embedded quickstart.
         weights: file, name of a known model, or mapping of layer name to arrays.
@@ -62,8 +64,9 @@ def style_transfer(
     Returns the picture (`.image` uint8, `.pixels` float32), its `.history` and `.stop_reason`.
     Raises NstError of the kind that fits, before anything is computed where possible.
     """
+    _check_model(net, weights)
     flags = _settings(options)
-    styles = _as_list(style)
+    styles = [_opened(each) for each in _as_list(style)]
     _add_taps(flags.style_transfer_param.content, content_layers)
     _add_styles(flags, len(styles), style_layers, style_weights)
     if isinstance(net, str | PathLike):
@@ -74,7 +77,7 @@ def style_transfer(
     job = load_job(
         settings,
         get_backend(backend, threads=threads) if isinstance(backend, str) else backend,
-        content=content,
+        content=None if content is None else _opened(content),
         styles=styles,
         net=net if isinstance(net, NetParameter) else None,
         weights=weights if isinstance(weights, Mapping) else None,
@@ -137,6 +140,22 @@ def _set(owner: Message, name: str, value: Any) -> None:
         current.CopyFrom(value)
 
 
+def _opened(picture: PictureSource) -> PictureSource:
+    """Paths as they are; a Pillow picture, whose array may be palette indices or CMYK, as its colours."""
+    return picture if isinstance(picture, str | Path) else as_array(picture)
+
+
+def _check_model(net: object, weights: object) -> None:
+    for name, value, kinds, wanted in (
+        ("net", net, (str, PathLike, NetParameter), "a path, a model's name or a NetParameter"),
+        ("weights", weights, (str, PathLike, Mapping), "a path, a model's name or a mapping"),
+    ):
+        if value is not None and not isinstance(value, kinds):
+            raise UsageError(
+                f"style_transfer: {name}: got {type(value).__name__}, expected {wanted}"
+            )
+
+
 def _as_list(style: PictureSource | Sequence[PictureSource] | None) -> list[PictureSource]:
     if style is None:
         return []
@@ -144,7 +163,7 @@ def _as_list(style: PictureSource | Sequence[PictureSource] | None) -> list[Pict
 
 
 def _add_taps(term: Any, taps: Taps) -> None:
-    for name in taps:
+    for name in [taps] if isinstance(taps, str) else taps:
         term.layer.add(name=name, weight=taps[name] if isinstance(taps, Mapping) else 1.0)
 
 
