@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from nst.io.prototxt import parse_solver
 from nst.io.recipe import Recipe
 from nst.io.style_library import StyleLibrary
 from nst.proto import SolverParameter
+from nst.style import batch as batch_module
 from nst.style.batch import (
     FAILED,
     FINGERPRINT,
@@ -180,6 +182,38 @@ def test_an_output_that_another_run_holds_is_left_to_it(folder: Path) -> None:
 
     assert states(outcomes) == [FAILED, FINISHED]
     assert "another run writes it" in outcomes[0].message
+
+
+def test_a_picture_that_does_not_fit_into_memory_fails_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(job: StyleJob) -> StyleJob:
+        if job.content is not None and job.content.path.name == "c0.png":
+            raise UsageError("memory: the run would not fit")
+        return job
+
+    monkeypatch.setattr(batch_module, "fitted", fitted)
+
+    outcomes = batch(folder).run(pairs(folder)[1:3])
+
+    assert states(outcomes) == [FAILED, FINISHED]
+    assert "would not fit" in outcomes[0].message
+
+
+def test_a_history_cut_for_want_of_memory_does_not_paint_twice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(job: StyleJob) -> StyleJob:
+        settings = SolverParameter()
+        settings.CopyFrom(job.settings)
+        settings.lbfgs_corrections = 5
+        return dataclasses.replace(job, settings=settings)
+
+    monkeypatch.setattr(batch_module, "fitted", fitted)
+    rows = pairs(folder)[:1]
+
+    assert states(batch(folder).run(rows)) == [FINISHED]
+    assert states(batch(folder).run(rows)) == [SKIPPED]
 
 
 def test_two_rows_with_one_output_are_refused_before_anything_is_painted(folder: Path) -> None:

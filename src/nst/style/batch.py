@@ -22,6 +22,7 @@ from nst.net import StoredWeights
 from nst.proto import NetParameter, SolverParameter
 from nst.solvers import StopReason
 from nst.style.batch_list import BatchRow
+from nst.style.forecast import fitted
 from nst.style.identity import fingerprint, identity_of
 from nst.style.job import StyleJob, load_job
 from nst.style.run import Observer, StyleResult, StyleRun
@@ -134,6 +135,9 @@ class Batch:
     def _paint(self, row: BatchRow, output: Path) -> tuple[str, str]:
         job = self._load(self._settings_of(row, output))
         if is_painted(output, job):
+            return SKIPPED, ""
+        asked, job = job, fitted(job)
+        if job is not asked and is_painted(output, job):
             return SKIPPED, ""
         file = SnapshotFile(snapshot_path(output), every=job.settings.snapshot)
         resume = file.path if _may_resume(file.path, job) else None
