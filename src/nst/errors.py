@@ -4,7 +4,7 @@
     ├── PrototxtError(path, line, column)   text that does not parse; also a ValueError
     ├── NetError(layer)                     a net that cannot be built; also a ValueError
     │   └── ShapeError                      blobs whose shapes do not fit each other
-    ├── WeightsError(path, layer)           weights missing, damaged or not fitting; also a ValueError
+    ├── WeightsError(path, layer)           weights missing, damaged or unfit; also a ValueError
     ├── BackendError                        a device that failed
     │   └── BackendUnavailable              a device that was asked for and is not there
     ├── SolverError(iteration)              an optimisation that cannot go on

@@ -27,7 +27,9 @@ def write_atomically(path: FilePath, content: Content) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.")
     except OSError as error:
-        raise FileError(f"cannot be written ({error.strerror or error})", path=str(target)) from error
+        raise FileError(
+            f"cannot be written ({error.strerror or error})", path=str(target)
+        ) from error
     try:
         with os.fdopen(handle, "w+b") as file:
             _fill(file, content)
@@ -35,7 +37,9 @@ def write_atomically(path: FilePath, content: Content) -> None:
         Path(temporary).replace(target)
     except OSError as error:
         _forget(temporary)
-        raise FileError(f"cannot be written ({error.strerror or error})", path=str(target)) from error
+        raise FileError(
+            f"cannot be written ({error.strerror or error})", path=str(target)
+        ) from error
     except BaseException:
         _forget(temporary)
         raise
