@@ -130,6 +130,17 @@ def test_several_styles_with_weights_need_no_file(workshop: Path) -> None:
     assert settings.style_transfer_param.preset == "johnson"
 
 
+def test_a_net_of_ones_own_needs_no_preset_and_no_layer_names(workshop: Path) -> None:
+    code = solve(
+        *("--net", "net.prototxt", "--weights", "tiny.caffemodel", "--content", "town.png"),
+        *("--style", "waves.png", "--size", 24, "--coarsest-size", 0, "--iterations", 2),
+    )
+
+    assert code == 0
+    settings = parse_solver(read_recipe("town_waves.png").options["solver"])
+    assert settings.style_transfer_param.preset == "fine"
+
+
 def test_style_scale_of_each_style_goes_to_each(workshop: Path) -> None:
     solve(
         *("solver.prototxt", "--style", "waves.png", "--style", "town.png"),

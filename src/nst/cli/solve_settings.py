@@ -17,7 +17,8 @@ from nst.style.settings import with_preset
 DEFAULT_MODEL = "quickstart"
 """Whose solver file is the base when neither a file nor a model is named."""
 
-DEFAULT_PRESET = "gatys"
+DEFAULT_PRESET = "fine"
+"""For a net of the user's own: no weight and no layer of it belongs to a certain net."""
 """What fills in the objective when the net is the user's own and nothing else says it."""
 
 

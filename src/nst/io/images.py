@@ -61,20 +61,7 @@ class Picture:
         `sha256` is of the values as float32. Raises ImageError for any other shape, for values
         that are no numbers or not finite, and for whole numbers outside 0 to 255 (16-bit pictures).
         """
-        try:
-            array = np.array(
-                values, np.float32
-            )  # a copy: the picture must not change with the array
-        except (TypeError, ValueError) as error:
-            raise ImageError(
-                f"array: not a picture (got values of {np.asarray(values).dtype}, expected numbers)"
-            ) from error
-        if np.issubdtype(np.asarray(values).dtype, np.integer) and array.size:
-            if array.min() < 0 or array.max() > 255:
-                raise ImageError(
-                    f"array: values out of range (got {array.min():.0f} to {array.max():.0f}, "
-                    "expected 0 to 255)"
-                )
+        array = _floats(values)
         if array.ndim == 2:
             array = np.repeat(array[:, :, np.newaxis], 3, axis=2)
         if array.ndim != 3 or array.shape[2] not in (3, 4) or min(array.shape) < 1:
@@ -90,6 +77,22 @@ class Picture:
         digest = hashlib.sha256(array.tobytes()).hexdigest()
         size = (array.shape[1], array.shape[0])
         return cls(rgb, alpha, Path("<array>"), digest, "RGB" if alpha is None else "RGBA", size)
+
+
+def _floats(values: npt.NDArray[Any]) -> FloatArray:
+    """A copy, because the picture must not change with the array; whole numbers must be 8-bit ones."""
+    try:
+        given = np.asarray(values)
+        array = np.array(given, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ImageError(
+            f"array: not a picture (got {type(values).__name__} that holds no numbers)"
+        ) from error
+    if given.dtype.kind in "iu" and given.size and not 0 <= given.min() <= given.max() <= 255:
+        raise ImageError(
+            f"array: values out of range (got {given.min()} to {given.max()}, expected 0 to 255)"
+        )
+    return array
 
 
 def as_array(source: npt.NDArray[Any] | Image.Image) -> npt.NDArray[Any]:
