@@ -9,7 +9,7 @@
     │   └── BackendUnavailable              a device that was asked for and is not there
     ├── SolverError(iteration)              an optimisation that cannot go on
     │   └── Diverged                        loss or gradient is no longer finite
-    ├── SnapshotError(path)                 a solver state that is missing, damaged or foreign; also a ValueError
+    ├── SnapshotError(path)                 a solver state missing, damaged or foreign; also a ValueError
     ├── ImageError(path)                    a picture that cannot be read or written; also a ValueError
     ├── FileError(path)                     any other file that cannot be read or written; also an OSError
     └── UsageError                          a request that contradicts itself; also a ValueError
