@@ -31,6 +31,8 @@ RESULT = {
     "snapshot": "iterations between snapshots to --resume from; default every 5 minutes, 0 never",
     "snapshot_prefix": "snapshots go to this path with .snapshot added; default beside the output",
     "average_iterates": "the result is the mean of the last N iterates; 0 takes the last",
+    "color": "whose colours the result has",
+    "report_gradients": "measure each term's share of the gradient at the end of each size",
     "clamp": "keep every pixel inside what a picture can show",
 }
 SOLVER = {
