@@ -15,15 +15,6 @@ class ConvGeometry:
     dilation: tuple[int, ...]
     group: int = 1
 
-    @property
-    def is_pointwise(self) -> bool:
-        """True for a 1x1 convolution that reads every position once."""
-        return (
-            all(k == 1 for k in self.kernel)
-            and all(s == 1 for s in self.stride)
-            and not any(self.pad)
-        )
-
 
 @dataclass(frozen=True)
 class PoolGeometry:
