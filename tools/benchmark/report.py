@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,12 +68,16 @@ def write(
     tables: list[str],
 ) -> None:
     """Writes the report file."""
+    load = (
+        f"Load average at the end {os.getloadavg()[0]:.1f}, this run's own {threads} included: on a busy "
+        "machine read the ratios, not the times."
+    )
     measured = ", ".join(f"{when} {value:.0f} GFLOP/s" for when, value in peaks.items())
     head = [
         "# The CPU engine against PyTorch and NumPy",
         "",
         f"Made by `{command}` on {machine()}, {threads} threads, {rounds} rounds.",
-        f"FMA peak measured in the same run: {measured}.",
+        f"FMA peak measured in the same run: {measured}. {load}",
         "",
         EXPLANATION,
         "",

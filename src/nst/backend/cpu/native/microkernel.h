@@ -18,9 +18,9 @@ namespace nst {
 constexpr int kPanel = 32;
 
 // Register tile: kRows x kStrip accumulators, kStrip / kLanes weight vectors and one broadcast must fit.
-#if defined(__AVX512F__)  // 32 registers: 14 * 2 + 2 + 1
+#if NST_LANES == 16  // 32 registers: 14 * 2 + 2 + 1
 constexpr int kStrip = 32, kRows = 14;
-#elif defined(__AVX2__)  // 16 registers: 6 * 2 + 2 + 1
+#elif NST_LANES == 8  // 16 registers: 6 * 2 + 2 + 1
 constexpr int kStrip = 16, kRows = 6;
 #elif defined(__aarch64__)  // 32 registers: 5 * 4 + 4 + 1
 constexpr int kStrip = 16, kRows = 5;
@@ -116,9 +116,9 @@ inline void rows_times_panel(const float* x, int64_t block_stride, int64_t block
 }
 
 // Rows of one outer-product register tile: R * kVecs accumulators beside kVecs columns and one broadcast.
-#if defined(__AVX512F__)
+#if NST_LANES == 16
 constexpr int kOuterRows = 16;
-#elif defined(__AVX2__) || defined(__aarch64__)
+#elif NST_LANES == 8 || defined(__aarch64__)
 constexpr int kOuterRows = 4;
 #else
 constexpr int kOuterRows = 2;

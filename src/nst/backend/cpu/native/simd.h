@@ -12,19 +12,24 @@
 
 namespace nst {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
+// -DNST_LANES=16 on a processor without AVX-512 makes the compiler split each vector: slow, but the same kernels
+// with the same register tiles, so that their logic can be tested anywhere.
+#if defined(NST_LANES)
+#define NST_ISA "emulated"
+#elif defined(__AVX512F__)
+#define NST_LANES 16
 #define NST_ISA "avx512"
 #elif defined(__AVX2__) && defined(__FMA__)
-constexpr int kLanes = 8;
+#define NST_LANES 8
 #define NST_ISA "avx2"
 #elif defined(__aarch64__)
-constexpr int kLanes = 4;
+#define NST_LANES 4
 #define NST_ISA "neon"
 #else
-constexpr int kLanes = 4;
+#define NST_LANES 4
 #define NST_ISA "baseline"
 #endif
+constexpr int kLanes = NST_LANES;
 
 // Channels per block of the nChw16c layout [C/16][H][W][16], the same for every instruction set.
 constexpr int kBlock = 16;
@@ -54,9 +59,9 @@ NST_INLINE DoubleVec widen(Vec v) { return __builtin_convertvector(v, DoubleVec)
 // Stores that bypass the cache, for outputs that are larger than it; `stream_fence` orders them before the
 // work that reads them.
 NST_INLINE void stream(float* p, Vec v) {
-#if defined(__AVX512F__)
+#if NST_LANES == 16 && defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)v);
-#elif defined(__AVX2__)
+#elif NST_LANES == 8 && defined(__AVX2__)
   _mm256_stream_ps(p, (__m256)v);
 #else
   store(p, v);
