@@ -7,7 +7,7 @@ import pytest
 
 from nst.backend import Backend
 from nst.core import Blob
-from nst.errors import ShapeError
+from nst.errors import BackendError, ShapeError
 
 
 def test_new_memory_is_zero_and_data_is_the_blobs_own(backend: Backend) -> None:
@@ -70,14 +70,28 @@ def test_a_negative_size_is_refused(backend: Backend) -> None:
         Blob(backend, (1, -3))
 
 
-def test_more_values_than_caffe_can_count_are_refused_before_memory_is_asked_for(
-    backend: Backend,
-) -> None:
+def test_a_shape_beyond_all_memory_is_refused_before_memory_is_asked_for(backend: Backend) -> None:
     blob = Blob(backend, (2, 3), name="x")
 
-    with pytest.raises(ShapeError, match=r"blob 'x': .*got 10000000000 .*at most 2147483647\)"):
-        blob.reshape(100000, 100000)
+    with pytest.raises(
+        ShapeError, match=r"blob 'x': .*got 2199023255552 .*at most 1099511627776\)"
+    ):
+        blob.reshape(2**21, 2**20)
     assert blob.shape == (2, 3)
+
+
+def test_memory_that_is_not_there_is_an_error_with_its_size(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(shape: tuple[int, ...], dtype: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(backend, "zeros", refuse)
+
+    with pytest.raises(
+        BackendError, match=r"out of memory \(asked for 40\.0 GB for a blob of shape"
+    ):
+        _ = Blob(backend, (100000, 100000)).data
 
 
 def test_legacy_names_fill_missing_axes_with_1_and_refuse_five(backend: Backend) -> None:

@@ -15,10 +15,11 @@ from numpy.typing import DTypeLike, NDArray
 from nst.backend import Array, Backend
 from nst.core import shapes
 from nst.core.shapes import Shape
-from nst.errors import ShapeError
+from nst.errors import BackendError, ShapeError
 
-MOST_VALUES = 2**31 - 1
-"""Values in one blob: Caffe's limit, and that of the 32-bit indices in its files and in fast kernels."""
+MOST_VALUES = 2**40
+"""Values in one blob: more is a mistake in the description. Caffe stops at 2^31 - 1, which is 33 megapixels
+of VGG's first layer; ours does not."""
 
 
 class Memory:
@@ -49,9 +50,22 @@ class Memory:
         """`view` for the engine itself: neither fills nor marks the array as handed out."""
         need = shapes.count(shape)
         if self.flat is None or self.flat.size < need:
-            self.flat = backend.zeros((need,), dtype)
+            self.flat = _allocate(shape, backend, dtype)
         flat = self.flat if self.flat.size == need else self.flat[:need]
         return flat.reshape(shape)
+
+
+def _allocate(shape: Shape, backend: Backend, dtype: DTypeLike) -> Array:
+    """New zeros for one blob; memory that is not there is an error of ours."""
+    need = shapes.count(shape)
+    try:
+        return backend.zeros((need,), dtype)
+    except MemoryError as error:
+        gigabytes = need * np.dtype(dtype).itemsize / 1e9
+        raise BackendError(
+            f"backend '{backend.name}': out of memory (asked for {gigabytes:,.1f} GB for a blob of "
+            f"shape {shape})"
+        ) from error
 
 
 class Blob:
@@ -146,7 +160,7 @@ class Blob:
         need = shapes.count(sizes)
         if need > MOST_VALUES:
             raise ShapeError(
-                f"blob '{self.name}': blob size exceeds INT_MAX "
+                f"blob '{self.name}': blob size exceeds what any memory holds "
                 f"(got {need} values for shape {tuple(sizes)}, expected at most {MOST_VALUES})"
             )
         self._shape = tuple(int(size) for size in sizes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import IO, Any
 
 import h5py
@@ -30,6 +31,7 @@ from nst.proto import SolverState
 Array = NDArray[Any]
 
 _OURS = "nst"
+_CHUNK = 1 << 14  # bytes per write of a sealed snapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,33 +91,16 @@ def write_sealed_snapshot(path: FilePath, snapshot: Snapshot) -> None:
     """Writes the solver state as HDF5 of any size, sealed by a checksum. Errors: FileError."""
 
     def write(file: IO[bytes]) -> None:
-        remembering = _Remembering(file)
-        try:
-            with h5py.File(remembering, "w") as target:
-                _to_hdf5(target, snapshot)
-        except DAMAGED as error:
-            raise remembering.refused or error from error
+        # libhdf5 must not meet a full disk: closing a file that refuses writes can crash the process
+        memory = BytesIO()
+        with h5py.File(memory, "w") as target:
+            _to_hdf5(target, snapshot)
+        whole = memory.getbuffer()
+        for begin in range(0, len(whole), _CHUNK):
+            file.write(whole[begin : begin + _CHUNK])
         append_seal(file)
 
     write_atomically(path, write)
-
-
-class _Remembering:
-    """A file that keeps the system's reason when it refuses a write: libhdf5 forgets it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.refused: OSError | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            self.refused = error
-            raise
 
 
 def _from_message(data: bytes) -> Snapshot:
