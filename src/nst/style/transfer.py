@@ -113,7 +113,14 @@ def build_painting_net(
         features.param_counts(),
     )
     dtype = features.net.context.dtype
-    net = Net(param, backend=features.net.backend, phase=TEST, dtype=dtype, rng=RandomSource(0))
+    net = Net(
+        param,
+        backend=features.net.backend,
+        phase=TEST,
+        dtype=dtype,
+        rng=RandomSource(0),
+        recycle_gradients=True,  # only the picture's gradient is looked at
+    )
     load_all(net, weights)
     restore(net, targets)
     image = image_of(net)

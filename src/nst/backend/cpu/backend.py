@@ -9,14 +9,13 @@ extends: the engine has no kernels for them, on purpose.
 from __future__ import annotations
 
 import ctypes as ct
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nst.backend.cpu.convolution import Convolution, Problem
-from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, blocks
+from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, as_planes, blocks
 from nst.backend.cpu.library import Pool
 from nst.backend.cpu.runner import CpuRunner
 from nst.backend.geometry import ConvGeometry, PoolGeometry
@@ -176,15 +175,15 @@ class CpuBackend(NumpyBackend):
     ) -> None:
         if not _on_engine(x, scale, out) or x.ndim < 3:
             return super().lrn(x, size, alpha, beta, k, scale, out)
-        flat = _as_planes(x)
+        flat = as_planes(x)
         source, normaliser, target = self._blocked(flat), self._like(flat), self._like(flat)
         self.engine.call(
             "nst_lrn",
             *(source.address, normaliser.address, target.address),
             *(flat.shape[0], flat.shape[1], flat.shape[3], size, alpha, beta, k),
         )
-        self.engine.to_planar(normaliser, _as_planes(scale))
-        self.engine.to_planar(target, _as_planes(out))
+        self.engine.to_planar(normaliser, as_planes(scale))
+        self.engine.to_planar(target, as_planes(out))
 
     def lrn_backward(
         self,
@@ -199,8 +198,8 @@ class CpuBackend(NumpyBackend):
     ) -> None:
         if not _on_engine(x, out, scale, dy, dx) or x.ndim < 3:
             return super().lrn_backward(x, out, scale, dy, size, alpha, beta, dx)
-        operands = [self._blocked(_as_planes(a)) for a in (x, out, scale, dy)]
-        flat = _as_planes(dx)
+        operands = [self._blocked(as_planes(a)) for a in (x, out, scale, dy)]
+        flat = as_planes(dx)
         target = self._like(flat)
         self.engine.call(
             "nst_lrn_backward",
@@ -298,8 +297,3 @@ def _pool_sizes(source: Blocked, target: Blocked, geometry: PoolGeometry) -> Poo
     sizes = (source.images, source.channels, *source.extent, *target.extent)
     window = (*geometry.kernel, *geometry.stride, *geometry.pad)
     return Pool(*sizes, *window, source.image_stride, target.image_stride)
-
-
-def _as_planes(x: Array) -> Array:
-    """(N, C, ...) as (N, C, 1, positions), the same memory."""
-    return x.reshape(x.shape[0], x.shape[1], 1, math.prod(x.shape[2:]))

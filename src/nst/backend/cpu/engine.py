@@ -180,3 +180,8 @@ def _image(x: Blocked, image: int) -> int:
 
 def _channel_address(planar: NDArray[Any], channel: int) -> int:
     return int(address(planar) or 0) + channel * math.prod(planar.shape[2:]) * 4
+
+
+def as_planes(x: NDArray[Any]) -> NDArray[Any]:
+    """(N, C, ...) as (N, C, 1, positions), the same memory."""
+    return x.reshape(x.shape[0], x.shape[1], 1, math.prod(x.shape[2:]))
