@@ -13,19 +13,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from nst.cli.backend_choice import choose_backend
 from nst.cli.caffe_flags import (
     add_caffe_flag,
     add_device_flags,
     add_state_flags,
-    apply_gpu_flag,
     names,
 )
 from nst.cli.database import RecordWriter, import_lmdb
-from nst.core import TEST
+from nst.cli.trained_net import open_trained_net
 from nst.errors import NetError, UsageError, did_you_mean
 from nst.io.atomic import write_atomically
-from nst.io.known_models import find_weights
 from nst.proto import Datum
 from nst.pycaffe import Net
 
@@ -70,18 +67,7 @@ def run(args: argparse.Namespace) -> int:
     is_hdf5 = args.target.suffix in (".h5", ".hdf5")
     if not is_hdf5:
         import_lmdb()
-    apply_gpu_flag(args)
-    backend, reason = choose_backend(args)
-    net = Net(
-        args.model,
-        phase=TEST,
-        level=args.level,
-        stages=args.stage,
-        backend=backend,
-        allow_python=args.allow_python,
-    )
-    for name in args.weights:
-        net.copy_from(find_weights(name, args.model))
+    net, reason = open_trained_net(args)
     _check_blobs(net, args.blobs)
     print(f"net '{net.name}', {args.iterations} iterations on {reason}")
     batches = _batches(net, args.blobs, args.iterations)

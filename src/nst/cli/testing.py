@@ -8,17 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nst.cli.backend_choice import choose_backend
 from nst.cli.caffe_flags import (
     add_caffe_flag,
     add_device_flags,
     add_state_flags,
-    apply_gpu_flag,
     names,
 )
-from nst.core import TEST
+from nst.cli.trained_net import open_trained_net
 from nst.errors import UsageError
-from nst.io.known_models import find_weights
 from nst.pycaffe import Net
 
 
@@ -44,18 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the outputs of every batch, then their means. Raises NstError."""
     if args.iterations < 1:
         raise UsageError(f"--iterations: must be at least 1 (got {args.iterations})")
-    apply_gpu_flag(args)
-    backend, reason = choose_backend(args)
-    net = Net(
-        args.model,
-        phase=TEST,
-        level=args.level,
-        stages=args.stage,
-        backend=backend,
-        allow_python=args.allow_python,
-    )
-    for name in args.weights:
-        net.copy_from(find_weights(name, args.model))
+    net, reason = open_trained_net(args)
     print(f"net '{net.name}', {args.iterations} iterations on {reason}")
     sums: dict[str, NDArray[np.float64]] = {}
     total = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class Runtime:
             waiting.finish(False)
 
 
-class Handler:
+class Handler(ABC):
     """One layer on the engine. Both directions return False to leave the layer to its own code."""
 
     def __init__(self, runtime: Runtime, step: Step) -> None:
@@ -59,10 +60,12 @@ class Handler:
         )
         self.operation: Any = step.operation
 
+    @abstractmethod
     def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
-        raise NotImplementedError
+        """Computes the tops, or says that the layer has to."""
 
+    @abstractmethod
     def backward(
         self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
     ) -> bool:
-        raise NotImplementedError
+        """Computes the gradients that are wanted, or says that the layer has to."""
