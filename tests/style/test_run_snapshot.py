@@ -326,7 +326,7 @@ def test_a_full_disk_at_any_moment_leaves_the_last_snapshot(
     full_after(-1)
     write_run_snapshot(tmp_path / "counted", newer)
     total, writes = writes, 0
-    assert total > 4  # several pieces, and the seal
+    assert total > 20
     for count in range(total):
         full_after(count)
         with pytest.raises(FileError, match="No space left"):

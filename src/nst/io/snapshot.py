@@ -31,7 +31,7 @@ from nst.proto import SolverState
 Array = NDArray[Any]
 
 _OURS = "nst"
-_CHUNK = 1 << 14  # bytes per write of a sealed snapshot
+_CHUNK = 1 << 11  # bytes per write of a sealed snapshot
 
 
 @dataclass(frozen=True, eq=False)
