@@ -119,3 +119,8 @@ def test_pending_values_are_fetched_before_anyone_looks(backend: Backend) -> Non
     assert blob.to_host().tolist() == [9, 9]
     assert calls == [1]
     assert blob.data_memory.exposed
+
+
+def test_more_axes_than_caffe_has_are_refused(backend: Backend) -> None:
+    with pytest.raises(ShapeError, match=r"too many axes \(got 33, expected at most 32\)"):
+        Blob(backend, (1,) * 33)

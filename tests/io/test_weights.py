@@ -8,7 +8,7 @@ import pytest
 
 from nst.errors import WeightsError
 from nst.io.caffemodel import Weights
-from nst.io.weights import convert, describe, read_weights, write_weights
+from nst.io.weights import convert, describe, read_weights, weights_inside, write_weights
 from nst.proto import NetParameter
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
@@ -59,3 +59,12 @@ def test_converting_what_only_the_net_knows_is_refused(tmp_path: Path) -> None:
         file["data/b/1"] = np.ones(1, "f4")
     with pytest.raises(WeightsError, match="layer 'b': has a shared blob"):
         convert(tmp_path / "w.h5", tmp_path / "w.caffemodel")
+
+
+def test_blobs_in_a_description_must_have_as_many_values_as_their_shape_says() -> None:
+    net = NetParameter()
+    layer = net.layer.add(name="ip")
+    layer.blobs.add(data=[1, 2, 3]).shape.dim[:] = [2, 3]
+
+    with pytest.raises(WeightsError, match=r"layer 'ip': a blob of shape \(2, 3\) has 3 values"):
+        weights_inside(net)

@@ -215,6 +215,12 @@ def test_momentum_is_refused_where_caffe_refuses_it(rule: str) -> None:
         build_solver(param(rule, momentum=0.9), regression())
 
 
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 1.5])
+def test_a_decay_of_rmsprop_that_is_no_fraction_is_refused(decay: float) -> None:
+    with pytest.raises(UsageError, match=r"rms_decay should lie between 0 and 1. \(got"):
+        build_solver(param("RMSProp", momentum=0, rms_decay=decay), regression())
+
+
 def test_an_unknown_regularization_is_refused() -> None:
     with pytest.raises(UsageError, match="Unknown regularization type: L3"):
         build_solver(param("SGD", regularization_type="L3"), regression())

@@ -17,6 +17,9 @@ from nst.core import shapes
 from nst.core.shapes import Shape
 from nst.errors import BackendError, ShapeError
 
+MOST_AXES = 32
+"""Caffe's kMaxBlobAxes."""
+
 MOST_VALUES = 2**40
 """Values in one blob: more is a mistake in the description. Caffe stops at 2^31 - 1, which is 33 megapixels
 of VGG's first layer; ours does not."""
@@ -157,6 +160,10 @@ class Blob:
         ]
         if any(size < 0 for size in sizes):
             raise ShapeError(f"blob '{self.name}': negative size (got shape {tuple(sizes)})")
+        if len(sizes) > MOST_AXES:
+            raise ShapeError(
+                f"blob '{self.name}': too many axes (got {len(sizes)}, expected at most {MOST_AXES})"
+            )
         need = shapes.count(sizes)
         if need > MOST_VALUES:
             raise ShapeError(

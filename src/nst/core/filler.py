@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from nst.core.blob import Blob
 from nst.core.random import RandomSource
 from nst.core.shapes import Shape
-from nst.errors import NetError, did_you_mean
+from nst.errors import BackendError, NetError, did_you_mean
 from nst.proto import FillerParameter
 
 Values = NDArray[np.float32]
@@ -44,7 +44,14 @@ def fill(blob: Blob, filler: FillerParameter, rng: RandomSource, *, layer: str =
             f"{filler.sparse})",
             layer=layer,
         )
-    values = make(filler, blob.shape, rng, layer)
+    try:
+        values = make(filler, blob.shape, rng, layer)
+    except MemoryError as error:
+        gigabytes = blob.count * 4 / 1e9
+        raise BackendError(
+            f"layer '{layer}': out of memory (asked for {gigabytes:,.1f} GB for a parameter of "
+            f"shape {blob.shape})"
+        ) from error
     blob.data[...] = blob.backend.asarray(values.reshape(blob.shape), blob.dtype)
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection
 
 from nst.errors import WeightsError
-from nst.io.blob_proto import attach_blobs
+from nst.io.blob_proto import attach_blobs, blob_to_array
 from nst.io.caffemodel import (
     LayerRow,
     Weights,
@@ -26,6 +26,21 @@ def read_weights(path: FilePath, wanted: Collection[str] | None = None) -> Weigh
     Errors: WeightsError.
     """
     return (read_hdf5 if is_hdf5(path) else read_caffemodel)(path, wanted)
+
+
+def weights_inside(net: NetParameter) -> Weights:
+    """Returns the blobs that stand in the description itself, by layer name; layers without are left out.
+
+    Errors: WeightsError, naming the layer, where their number is not what their shape says.
+    """
+    weights: Weights = {}
+    for layer in net.layer:
+        try:
+            if layer.blobs:
+                weights[layer.name] = [blob_to_array(blob) for blob in layer.blobs]
+        except ValueError as error:
+            raise WeightsError(str(error), layer=layer.name) from error
+    return weights
 
 
 def describe(path: FilePath) -> list[LayerRow]:

@@ -3,11 +3,11 @@
 Formula   L = 1/(2N) * sum s d^2 + (1 - s) m, d = |a - b|, s = 1 for like pairs, else 0
           m = max(margin - d, 0)^2, legacy_version: max(margin - d^2, 0)
           da = w/N * (a - b) * (1 if like, else -(margin - d) / (d + 1e-4) | legacy -1, 0 beyond the margin)
-Bottoms   a, b (N, any...): features; s (N, 1...): 1 for like pairs, 0 for unlike
+Bottoms   a, b (N, K) or (N, K, 1, 1): features; s (N, 1...): 1 for like pairs, 0 for unlike
 Tops      L (scalar)
 Params    contrastive_loss_param { margin = 1  legacy_version = false }
 Gradient  exact for a and b but for Caffe's 1e-4, which keeps unlike pairs at d = 0 finite; s has none
-Errors    shapes that differ (reshape)
+Errors    shapes that differ, or that have pixels (reshape)
 Source    Hadsell et al. 2006; Caffe ContrastiveLossLayer
 """
 
@@ -33,10 +33,10 @@ class ContrastiveLoss(Loss):
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
         a, b, like = bottom_shapes
-        if count(a) != count(b) or count(like) != a[0]:
+        if a[:2] != b[:2] or count(a, 2) != 1 or count(b, 2) != 1 or count(like) != a[0]:
             raise self.shape_error(
-                "needs two blobs of one shape and one similarity per example "
-                f"(got {a}, {b} and {like})"
+                "needs two blobs of shape (N, K) or (N, K, 1, 1) and one similarity per example "
+                f"(got {a}, {b} and {like}). Flatten pictures first"
             )
         return super().top_shapes(bottom_shapes)
 

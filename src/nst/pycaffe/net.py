@@ -14,11 +14,11 @@ from numpy.typing import DTypeLike
 from nst.backend import Array, Backend
 from nst.core import Layer, RandomSource
 from nst.errors import UsageError
-from nst.io.blob_proto import array_to_blob, blob_to_array
+from nst.io.blob_proto import array_to_blob
 from nst.io.hdf5 import read_hdf5, write_hdf5
 from nst.io.prototxt import read_net
 from nst.io.upgrade import upgrade_net
-from nst.io.weights import read_weights, write_weights
+from nst.io.weights import read_weights, weights_inside, write_weights
 from nst.layers.memory_data import MemoryData
 from nst.net import Net as CoreNet
 from nst.proto import NetParameter
@@ -75,11 +75,7 @@ class Net(CoreNet):
             rng=RandomSource(choose_seed(seed)),
             allow_python=choose_allow_python(allow_python),
         )
-        inside = {
-            layer.name: [blob_to_array(blob) for blob in layer.blobs]
-            for layer in param.layer
-            if layer.blobs
-        }
+        inside = weights_inside(param)
         if inside:
             self.copy_weights(inside)
         if given["weights"] is not None:

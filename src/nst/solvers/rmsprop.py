@@ -5,7 +5,12 @@ Source: Caffe's RMSPropSolver; Tieleman and Hinton 2012.
 
 from __future__ import annotations
 
+from typing import Any
+
 from nst.backend import Array
+from nst.errors import UsageError
+from nst.proto import SolverParameter
+from nst.solvers.contract import TrainableNet
 from nst.solvers.gradient_rule import GradientRule
 
 
@@ -14,6 +19,14 @@ class RMSProp(GradientRule):
 
     type = "RMSProp"
     momentum_refused = True
+
+    def __init__(self, param: SolverParameter, net: TrainableNet, **options: Any) -> None:
+        if not 0 <= param.rms_decay < 1:
+            raise UsageError(
+                "rms_decay: rms_decay should lie between 0 and 1. "
+                f"(got {param.rms_decay:.6g}, expected 0 <= rms_decay < 1)"
+            )
+        super().__init__(param, net, **options)
 
     def _step(self, diff: Array, history: list[Array], rate: float) -> None:
         (h,) = history
