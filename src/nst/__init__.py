@@ -5,8 +5,8 @@
     solver = nst.get_solver("solver.prototxt")
     result = nst.style_transfer("content.jpg", "style.jpg", size=512)
 
-pycaffe's names are here as far as they are nets, blobs and solvers; scripts that also use caffe.io,
-caffe.layers or caffe.params say `import nst.pycaffe as caffe` (docs/coming-from-caffe.md).
+pycaffe's names are here: most scripts run after `import nst as caffe`. Those that use caffe.layers say
+`import nst.pycaffe as caffe` (docs/coming-from-caffe.md).
 
 Nothing is loaded before it is used (PEP 562): `import nst` alone takes milliseconds.
 """
@@ -147,6 +147,10 @@ if (
     def __getattr__(name: str) -> object:
         """Loads a public name, or a package of the program, the first time it is asked for."""
         if name in _PACKAGES:
+            if name in ("io", "proto"):
+                importlib.import_module(
+                    "nst.pycaffe"
+                )  # it lends caffe.io's and caffe.proto's names
             return importlib.import_module(f"nst.{name}")
         for package, names in _HOMES.items():
             if name in names:

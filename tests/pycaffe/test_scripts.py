@@ -301,3 +301,32 @@ def test_another_caffe_is_not_pushed_aside(no_caffe: None) -> None:
 
     with pytest.raises(UsageError, match="another caffe is imported"):
         caffe.install_as_caffe()
+
+
+def test_a_classification_script_runs_after_import_nst_as_caffe(tmp_path: Path) -> None:
+    script = tmp_path / "classify.py"
+    script.write_text(
+        f"""
+import numpy as np
+import nst as caffe
+
+caffe.set_mode_cpu()
+assert caffe.io.load_image and caffe.proto.caffe_pb2.NetParameter
+net = caffe.Net({str(DATA / "vgg_small_max.prototxt")!r}, caffe.TEST,
+                weights={str(DATA / "vgg_small_conv.caffemodel")!r})
+transformer = caffe.io.Transformer({{"data": net.blobs["data"].data.shape}})
+transformer.set_transpose("data", (2, 0, 1))
+net.blobs["data"].data[...] = transformer.preprocess("data", np.full((32, 32, 3), 0.5))
+print(net.forward()["pool5"].shape)
+"""
+    )
+
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        check=False,
+    )
+
+    assert done.stdout.strip() == "(1, 32, 1, 1)", done.stderr

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import nst.io
+import nst.proto
 from nst.core import TEST, TRAIN
 from nst.layers.python import UserLayer as Layer
 from nst.pycaffe import io, net_spec, proto
@@ -69,3 +71,17 @@ __all__ = [
     "set_random_seed",
     "to_proto",
 ]
+
+
+def _lend() -> None:
+    """Puts pycaffe's names beside the modules of nst.io and nst.proto.
+
+    A script that says `import nst as caffe` finds caffe.io.Transformer and caffe.proto.caffe_pb2 that
+    way. The lower floors know nothing of it; `nst.layers` is left alone, since its classes bear L's names.
+    """
+    for name in io.__all__:
+        setattr(nst.io, name, getattr(io, name))
+    setattr(nst.proto, "caffe_pb2", proto.caffe_pb2)  # noqa: B010  # mypy: no such attribute
+
+
+_lend()
