@@ -1,0 +1,51 @@
+// Flat vectors (float32; float64 where compiled for it): inner products, steps, and the last stage of every sum.
+#include "vectors.cuh"
+#include "reduce.cuh"
+
+NST_KERNEL(dot)(const Real* __restrict__ a, const Real* __restrict__ b, double* __restrict__ partials, Index count) {
+  sum_block(partials, [=] {
+    double sum = 0;
+    NST_STRIDE(i, count) sum += (double)a[i] * (double)b[i];
+    return sum;
+  });
+}
+
+// ONE block each. *out = scale * sum of partials, or += with `adds`.
+NST_KERNEL(finish_sum)(const double* __restrict__ partials, float* __restrict__ out, Index count, float scale,
+                       Index adds) {
+  reduce_block<double>(
+      true,
+      [=] {
+        double sum = 0;
+        NST_STRIDE(i, count) sum += partials[i];
+        return sum;
+      },
+      [=](double sum) { *out = (float)(scale * sum + (adds ? *out : 0.f)); });
+}
+
+NST_KERNEL(finish_sum_double)(const double* __restrict__ partials, double* __restrict__ out, Index count) {
+  sum_block(out, [=] {
+    double sum = 0;
+    NST_STRIDE(i, count) sum += partials[i];
+    return sum;
+  });
+}
+
+// y += alpha * x, times *scalar if it is not null.
+NST_KERNEL(axpy)(const Real* __restrict__ x, Real* __restrict__ y, Index count, float alpha,
+                 const double* __restrict__ scalar) {
+  const Index i = thread_number();
+  if (i >= count) return;
+  const Real factor = (Real)(scalar ? alpha * *scalar : alpha);
+  y[i] += factor * x[i];
+}
+
+NST_KERNEL(planar_relu)(const Real* x, Real* y, Index count, float slope) {
+  const Index i = thread_number();
+  if (i < count) y[i] = x[i] < 0 ? (Real)slope * x[i] : x[i];
+}
+
+NST_KERNEL(planar_relu_backward)(const Real* dy, const Real* x, Real* dx, Index count, float slope) {
+  const Index i = thread_number();
+  if (i < count) dx[i] = x[i] > 0 ? dy[i] : (Real)slope * dy[i];
+}

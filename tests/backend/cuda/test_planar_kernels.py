@@ -1,0 +1,289 @@
+"""Kernels on planar arrays against the reference, the layers and the solvers, in float32 and float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backend.cuda.kernel_rig import Array, KernelRig
+from support.layer_rig import LayerRig
+
+from nst.backend.geometry import PoolGeometry
+from nst.backend.numpy_backend import NumpyBackend
+from nst.solvers.curvature import CurvaturePairs
+
+REFERENCE = NumpyBackend()
+DTYPES = {"fp32": np.float32, "fp64": np.float64}
+POOLS = [
+    ((2, 3, 9, 7), PoolGeometry((2, 2), (2, 2), (0, 0)), (5, 4)),
+    ((1, 5, 13, 13), PoolGeometry((3, 3), (1, 1), (1, 1)), (13, 13)),
+    ((1, 3, 8, 9), PoolGeometry((3, 2), (2, 3), (1, 1)), (5, 4)),
+    ((1, 1, 1, 1), PoolGeometry((2, 2), (2, 2), (0, 0)), (1, 1)),
+]
+
+
+@pytest.fixture(params=["fp32", "fp64"])
+def precision(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def normal(rng: np.random.Generator, shape: tuple[int, ...], precision: str) -> Array:
+    return rng.standard_normal(shape).astype(DTYPES[precision])
+
+
+@pytest.mark.parametrize(("shape", "geometry", "out"), POOLS, ids=str)
+def test_planar_pooling_is_the_reference_to_the_last_bit(
+    rig: KernelRig,
+    rng: np.random.Generator,
+    precision: str,
+    shape: tuple[int, ...],
+    geometry: PoolGeometry,
+    out: tuple[int, int],
+) -> None:
+    x, dy = normal(rng, shape, precision).round(1), normal(rng, (*shape[:2], *out), precision)
+    x[:, 0, :3, :3] = np.nan
+    sizes = shape[0] * shape[1], *shape[2:], *out, *geometry.kernel, *geometry.stride, *geometry.pad
+    expected, argmax = np.empty_like(dy), np.empty(dy.shape, np.int32)
+    REFERENCE.max_pool(x, geometry, expected, argmax)
+    there, y, winner = rig.buffer(x), rig.empty(dy.shape, dy.dtype), rig.empty(dy.shape, np.int32)
+    rig.run("planar_max_pool", precision, dy.size, there, y, winner, *sizes)
+    np.testing.assert_array_equal(y.read(), expected)
+    np.testing.assert_array_equal(winner.read(), argmax)
+    gradient, dx, expected_dx = rig.buffer(dy), rig.empty(shape, x.dtype), np.empty_like(x)
+    rig.run("planar_max_pool_backward", precision, x.size, gradient, winner, dx, *sizes)
+    REFERENCE.max_pool_backward(dy, argmax, geometry, expected_dx)
+    np.testing.assert_array_equal(dx.read(), expected_dx)
+    rig.run("planar_avg_pool", precision, dy.size, there, y, *sizes)
+    REFERENCE.avg_pool(x, geometry, expected)
+    np.testing.assert_array_equal(y.read(), expected)
+    rig.run("planar_avg_pool_backward", precision, x.size, gradient, dx, *sizes)
+    REFERENCE.avg_pool_backward(dy, geometry, expected_dx)
+    np.testing.assert_array_equal(dx.read(), expected_dx)
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_planar_local_response_normalisation(
+    rig: KernelRig, rng: np.random.Generator, precision: str, size: int
+) -> None:
+    x, dy = (normal(rng, (2, 7, 3, 5), precision) for _ in range(2))
+    scale, expected, expected_dx = (np.empty_like(x) for _ in range(3))
+    REFERENCE.lrn(x, size, 0.5, 0.75, 2.0, scale, expected)
+    there, norm, y, dx = rig.buffer(x), *(rig.empty(x.shape, x.dtype) for _ in range(3))
+    rig.run("planar_lrn", precision, x.size, there, norm, y, 2, 7, 15, size, 0.5, 0.75, 2.0)
+    tolerance = 4 * np.finfo(x.dtype).eps
+    np.testing.assert_allclose(y.read(), expected, rtol=tolerance)
+    rig.run(
+        "planar_lrn_backward",
+        precision,
+        x.size,
+        *(there, y, norm, rig.buffer(dy), dx, 2, 7, 15, size, 0.5, 0.75),
+    )
+    REFERENCE.lrn_backward(x, expected, scale, dy, size, 0.5, 0.75, expected_dx)
+    np.testing.assert_allclose(dx.read(), expected_dx, rtol=8 * tolerance, atol=8 * tolerance)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+def test_planar_relu(
+    rig: KernelRig, rng: np.random.Generator, precision: str, slope: float
+) -> None:
+    x, dy = (normal(rng, (333,), precision) for _ in range(2))
+    x[7] = 0
+    there, out = rig.buffer(x), rig.empty(333, x.dtype)
+    expected = np.empty_like(x)
+    rig.run("planar_relu", precision, 333, there, out, 333, slope)
+    REFERENCE.relu(x, slope, expected)
+    np.testing.assert_array_equal(out.read(), expected)
+    rig.run("planar_relu_backward", precision, 333, rig.buffer(dy), there, out, 333, slope)
+    REFERENCE.relu_backward(dy, x, slope, expected)
+    np.testing.assert_array_equal(out.read(), expected)
+
+
+def test_inner_products_and_steps(rig: KernelRig, rng: np.random.Generator, precision: str) -> None:
+    a, b = (normal(rng, (12345,), precision) for _ in range(2))
+    left, right = rig.buffer(a), rig.buffer(b)
+    partials = rig.reduce("dot", precision, left, right, ..., a.size)
+    expected = float(a.astype(np.float64) @ b.astype(np.float64))
+    assert rig.total(partials) == pytest.approx(expected, rel=1e-12)
+    rig.run("axpy", precision, a.size, left, right, a.size, -0.5, None)
+    np.testing.assert_allclose(right.read(), b - a.dtype.type(0.5) * a, rtol=1e-6, atol=1e-7)
+    rig.run("axpy", precision, a.size, left, right, a.size, 2.0, rig.buffer([0.25], np.float64))
+    np.testing.assert_allclose(right.read(), b, rtol=1e-6, atol=1e-6)
+
+
+def test_a_sum_is_the_same_in_every_run(rig: KernelRig, rng: np.random.Generator) -> None:
+    a = rig.buffer(normal(rng, (100_003,), "fp32"))
+    runs = [rig.reduce("dot", "fp32", a, a, ..., 100_003).read() for _ in range(3)]
+    np.testing.assert_array_equal(runs[0], runs[1])
+    np.testing.assert_array_equal(runs[0], runs[2])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 9, 7), (2, 1, 1, 5), (1, 2, 2, 2), (1, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    ["", "epsilon: 0.5", "beta: 1.5 epsilon: 0.1", "beta: 1", "beta: 3", "form: NINE_POINT"],
+)
+def test_total_variation_is_that_of_the_layer(
+    rig: KernelRig, rng: np.random.Generator, precision: str, shape: tuple[int, ...], settings: str
+) -> None:
+    x = normal(rng, shape, precision)
+    x[..., -1:, :] = 1  # a flat spot, where beta < 2 has no gradient
+    layer = LayerRig(REFERENCE, f"type: 'TVLoss' tv_loss_param {{ {settings} }}", [x])
+    (expected,), (expected_dx,) = layer.forward(), layer.backward([1.0])
+    nine = "NINE_POINT" in settings
+    beta, epsilon = layer.layer.beta, layer.layer.epsilon
+    sizes = shape[0] * shape[1], *shape[2:]
+    there = rig.buffer(x)
+    loss = rig.total(rig.reduce("tv_loss", precision, there, ..., *sizes, beta, epsilon, nine))
+    expected = float(expected) * (x.size if nine else 1)
+    assert loss == pytest.approx(expected, rel=2e-6 if precision == "fp32" else 1e-7)
+    dx, weight = rig.buffer(x * 0 + 3), rig.buffer([1 / x.size if nine else 1], np.float32)
+    for adds in (0, 1):
+        rig.run(
+            "tv_gradient", precision, x.size, there, weight, dx, *sizes, beta, epsilon, nine, adds
+        )
+    np.testing.assert_allclose(dx.read(), 2 * expected_dx, rtol=3e-5, atol=3e-6)
+
+
+# ---- the layer that reads the picture ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 1, 1), (2, 3, 5, 7), (1, 3, 6, 8), (1, 3, 3, 18)], ids=str
+)
+@pytest.mark.parametrize("filters", [5, 64, 100])
+def test_the_first_convolution_and_its_gradient(
+    rig: KernelRig, rng: np.random.Generator, storage: str, shape: tuple[int, ...], filters: int
+) -> None:
+    from backend.cuda.kernel_rig import padded, stored, to_map, to_planar
+
+    from nst.backend.geometry import ConvGeometry
+
+    geometry = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
+    n, _, h, w = shape
+    x, weights = normal(rng, shape, "fp32"), normal(rng, (filters, 3, 3, 3), "fp32")
+    bias, kp = normal(rng, (filters,), "fp32"), padded(filters)
+    expected = np.empty((n, filters, h, w))
+    wide = [a.astype(np.float64) for a in (x, weights, bias)]
+    REFERENCE.conv(*wide, geometry, expected)
+    y = rig.empty((n, h, w, kp), stored(bias, storage).dtype)
+    filters_there, sizes = rig.buffer(weights), (n, h, w, filters, kp)
+    quads = n * h * -(-w // 4)
+    rig.run(
+        "first_conv",
+        storage,
+        quads * kp // 8,
+        *(rig.buffer(x), filters_there, rig.buffer(bias), y, *sizes, 1, 0.5),
+    )
+    got = to_planar(y.read(), filters, storage)
+    tolerance = {"fp32": 3e-6, "fp16": 1e-3, "bf16": 1e-2}[storage]
+    np.testing.assert_allclose(got, np.maximum(expected, 0) / 2, rtol=tolerance, atol=5 * tolerance)
+
+    dy = rng.integers(-4, 5, got.shape).astype(np.float32)
+    expected_dx = np.empty(shape)
+    REFERENCE.conv_backward_data(
+        (dy * (got > 0)).astype(np.float64), wide[1], geometry, expected_dx
+    )
+    dx, gradient = rig.buffer(x), rig.buffer(to_map(dy, storage))
+    rig.run(
+        "first_conv_backward",
+        storage,
+        quads * 8,
+        *(gradient, y, filters_there, dx, *sizes, 2.0, 1),
+    )
+    np.testing.assert_allclose(dx.read(), x + 2 * expected_dx, rtol=2e-5, atol=1e-4)
+    rig.run(
+        "first_conv_backward",
+        storage,
+        quads * 8,
+        *(gradient, None, filters_there, dx, *sizes, 1.0, 0),
+    )
+    REFERENCE.conv_backward_data(dy.astype(np.float64), wide[1], geometry, expected_dx)
+    np.testing.assert_allclose(dx.read(), expected_dx, rtol=2e-5, atol=1e-4)
+
+
+# ---- steps of the solvers ---------------------------------------------------------------------------
+
+
+def test_adam_takes_caffes_steps_within_bounds(rig: KernelRig, rng: np.random.Generator) -> None:
+    w, lower, upper = normal(rng, (1000,), "fp32"), np.full(1000, -1.0), np.full(1000, 1.2)
+    exact, mean, square = w.astype(np.float64), np.zeros(1000), np.zeros(1000)
+    there = rig.buffer(w)
+    moments = rig.buffer(mean, np.float32), rig.buffer(square, np.float32)
+    limits = rig.buffer(lower, np.float32), rig.buffer(upper, np.float32)
+    settings = rig.buffer([0, 0.9, 0.999, 1e-8, 0.5], np.float32)
+    step, rate = rig.buffer([0], np.int32), rig.buffer([0.1], np.float32)
+    for t in range(1, 6):
+        g = normal(rng, (1000,), "fp32")
+        rig.run("adam_advance", "fp32", 1, step, settings, rate)
+        rig.run("adam", "fp32", 1000, there, rig.buffer(g), *moments, *limits, settings, 1000)
+        half = g / 2.0
+        mean, square = 0.9 * mean + 0.1 * half, 0.999 * square + 0.001 * half**2
+        correction = np.sqrt(1 - 0.999**t) / (1 - 0.9**t)  # delta is added before it, as in Caffe
+        exact -= 0.1 * correction * mean / (np.sqrt(square) + 1e-8)
+        exact = np.clip(exact, lower, upper)
+        np.testing.assert_allclose(there.read(), exact, rtol=2e-4, atol=2e-5)
+    assert step.read()[0] == 5
+
+
+def test_iterates_are_averaged(rig: KernelRig, rng: np.random.Generator) -> None:
+    w, mean = normal(rng, (1000,), "fp32"), normal(rng, (1000,), "fp32")
+    there = rig.buffer(mean)
+    rig.run("average", "fp32", 1000, rig.buffer(w), there, rig.buffer([0.75], np.float32), 1000)
+    np.testing.assert_allclose(there.read(), 0.75 * mean + 0.25 * w, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 5])
+def test_the_two_loop_recursion_is_that_of_the_solver(
+    rig: KernelRig, rng: np.random.Generator, pairs: int
+) -> None:
+    count = 2000
+    reference = CurvaturePairs(pairs, count, "float32", REFERENCE)
+    rows = []
+    for _ in range(pairs):
+        s = normal(rng, (count,), "fp32")
+        y = s * np.float32(1.5) + np.float32(0.1) * normal(rng, (count,), "fp32")
+        assert reference.push(s, y)
+        rho = 1 / float(s.astype(np.float64) @ y)
+        rows.append(
+            (rig.buffer(s), rig.buffer(y), rig.buffer([rho], np.float64), rig.empty(1, np.float64))
+        )
+    q = normal(rng, (count,), "fp32")
+    there, scale = rig.buffer(q), rig.buffer([reference.scale], np.float64)
+    reference.apply(q)
+    partials = [rig.reduce("dot", "fp32", rows[-1][0], there, ..., count), rig.empty(5, np.float64)]
+    threads = 5 * 256
+    for i in reversed(range(pairs)):
+        _, y, rho_there, alpha = rows[i]
+        following = rows[i - 1][0] if i else None
+        rig.run(
+            "curvature_down",
+            "fp32",
+            threads,
+            there,
+            y,
+            following,
+            *partials,
+            rho_there,
+            alpha,
+            5,
+            count,
+        )
+        partials.reverse()
+    rig.run("curvature_turn", "fp32", threads, there, rows[0][1], partials[0], scale, count)
+    for i in range(pairs):
+        s, _, rho_there, alpha = rows[i]
+        following = rows[i + 1][1] if i + 1 < pairs else None
+        rig.run(
+            "curvature_up",
+            "fp32",
+            threads,
+            there,
+            s,
+            following,
+            *partials,
+            rho_there,
+            alpha,
+            5,
+            count,
+        )
+        partials.reverse()
+    np.testing.assert_allclose(there.read(), q, rtol=1e-5, atol=1e-6)
