@@ -195,3 +195,29 @@ def test_a_state_of_the_rule_with_line_search_is_refused() -> None:
 
     with pytest.raises(SnapshotError, match="no memory of L-BFGS without line search"):
         FixedStepLBFGS(param(), bowl()).restore_state(state)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_torchs_steps_are_those_of_torch(rate: float) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch, a development-only oracle")
+    net = bowl()
+    settings = param(base_lr=rate, lbfgs_corrections=4)
+    settings.style_transfer_param.line_search = StyleTransferParameter.TORCH
+
+    build_solver(settings, net).step(9)
+
+    x = torch.nn.Parameter(torch.ones(5, dtype=torch.float64))
+    curvature = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5], dtype=torch.float64)
+    losses = []
+
+    def closure() -> Any:
+        loss = (curvature * x**2).sum() / 2
+        losses.append(float(loss))
+        x.grad = (curvature * x).detach()
+        return loss
+
+    torch.optim.LBFGS(
+        [x], lr=rate, max_iter=9, max_eval=99, history_size=4, tolerance_grad=0, tolerance_change=0
+    ).step(closure)
+    np.testing.assert_allclose(net.losses, losses, rtol=1e-6)

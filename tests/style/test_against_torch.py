@@ -85,19 +85,48 @@ def gatys(f: Features, content: Features, style: Features, x: Any) -> Any:
 
 
 def johnson(f: Features, content: Features, style: Features, x: Any) -> Any:
-    """jcjohnson/neural-style's content 5, style 100, TV 1e-3."""
+    """jcjohnson/neural-style's content 5, style 100, and a TV whose gradient is 1e-3 times differences."""
     loss = 5 * (f["conv4_2"] - content["conv4_2"]).pow(2).mean()
     for tap in TAPS:
         ours, theirs = f[tap][0].numel(), style[tap][0].numel()
         loss = loss + 100 * (gram(f[tap]) / ours - gram(style[tap]) / theirs).pow(2).mean()
     dx = x[:, :, :-1, :-1] - x[:, :, :-1, 1:]
     dy = x[:, :, :-1, :-1] - x[:, :, 1:, :-1]
-    return loss + 1e-3 * (dx.pow(2) + dy.pow(2)).sum()
+    return loss + 5e-4 * (dx.pow(2) + dy.pow(2)).sum()
+
+
+def crowson(f: Features, content: Features, style: Features, x: Any) -> Any:
+    """style-transfer-pytorch: content 0.015, W2 by layer and channel, nine-point TV of pixels from 0 to 1."""
+    linalg = pytest.importorskip("torch").linalg
+    loss = 0.015 * (f["conv4_2"] - content["conv4_2"]).pow(2).mean()
+    for tap, weight in zip(TAPS, (256, 64, 16, 4, 1), strict=True):
+        (mean, ours), (target, theirs) = moments(f[tap]), moments(style[tap])
+        ridge = 1e-4 * theirs.diagonal().mean() * theirs.new_ones(len(mean)).diag()
+        values, vectors = linalg.eigh(theirs + ridge)
+        root = (vectors * values.sqrt()) @ vectors.T
+        cross = linalg.eigvalsh(root @ (ours + ridge) @ root).clamp(min=0).sqrt().mean()
+        shift = (mean - target).pow(2).mean()
+        spread = (ours + theirs + 2 * ridge).diagonal().mean() - 2 * cross
+        loss = loss + weight / 341 * (shift + spread)
+    pixels = x / 255
+    straight = [pixels[:, :, :, 1:] - pixels[:, :, :, :-1], pixels[:, :, 1:] - pixels[:, :, :-1]]
+    slanted = [
+        pixels[:, :, 1:, 1:] - pixels[:, :, :-1, :-1],
+        pixels[:, :, 1:, :-1] - pixels[:, :, :-1, 1:],
+    ]
+    squares = sum(d.pow(2).sum() / 3 for d in straight) + sum(d.pow(2).sum() / 12 for d in slanted)
+    return loss + 2 * 2 * squares / pixels.numel()
+
+
+def moments(feature: Any) -> tuple[Any, Any]:
+    rows = feature[0].flatten(1)
+    mean = rows.mean(1)
+    return mean, rows @ rows.T / rows.shape[1] - mean[:, None] * mean
 
 
 @pytest.mark.torch
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", [gatys, johnson])
+@pytest.mark.parametrize("objective", [gatys, johnson, crowson])
 def test_loss_and_gradient_agree_with_pytorch(
     objective: Callable[..., Any],
     torch: Any,

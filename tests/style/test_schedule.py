@@ -41,6 +41,16 @@ from nst.style.schedule import Stage, read_schedule
             [Stage(100, 5)],
         ),
         (
+            "style_transfer_param { size: 256 coarsest_size: 128 iterations: [9, 4] }",
+            300,
+            [Stage(128, 9), Stage(181, 4), Stage(256, 4)],
+        ),
+        (
+            "style_transfer_param { size: 100 coarsest_size: 128 iterations: [9, 4] }",
+            300,
+            [Stage(100, 9)],
+        ),
+        (
             "max_iter: 5 style_transfer_param { sizes: [64, 128] coarsest_size: 16 }",
             300,
             [Stage(64, 5), Stage(128, 5)],

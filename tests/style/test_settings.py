@@ -33,7 +33,7 @@ def test_a_preset_named_in_the_file_fills_in_what_the_file_leaves_unset() -> Non
 def test_a_style_without_taps_takes_those_of_the_preset() -> None:
     style = with_preset(parse_solver(FILE), parse_solver("")).style_transfer_param
 
-    assert [layer.name for layer in style.style[0].layer][:2] == ["conv1_1", "conv2_1"]
+    assert [layer.weight for layer in style.style[0].layer] == [1] * 5
     assert [(layer.name, layer.weight) for layer in style.style[1].layer] == [("x", 3)]
 
 
@@ -47,7 +47,7 @@ def test_flags_win_over_everything() -> None:
     style = settings.style_transfer_param
     assert (settings.max_iter, style.style_weight) == (9, 2)
     assert [term.image for term in style.style] == ["z.png"]
-    assert style.style[0].layer[0].name == "conv1_1"
+    assert style.style[0].layer[0].weight == 1
 
 
 def test_one_size_above_replaces_a_schedule_below() -> None:
@@ -95,6 +95,30 @@ def test_a_preset_named_by_a_flag_says_how_much_the_taps_of_the_file_weigh() -> 
     assert not style.style[0].layer[1].HasField("statistic")
 
 
+def test_one_size_above_keeps_the_iterations_of_a_ladder_of_sizes() -> None:
+    under = parse_solver("style_transfer_param { coarsest_size: 64 iterations: [5, 4] }")
+
+    settings = merged(under, parse_solver("style_transfer_param { size: 300 }"))
+
+    assert list(settings.style_transfer_param.iterations) == [5, 4]
+
+
+def test_a_preset_without_names_weighs_the_taps_of_the_file_by_their_place() -> None:
+    file = parse_solver(
+        'style_transfer_param { style { layer { name: "a" weight: 7 } layer { name: "b" } } }'
+    )
+
+    style = with_preset(
+        file, parse_solver('style_transfer_param { preset: "crowson" }')
+    ).style_transfer_param
+
+    weights = [(layer.name, layer.weight) for layer in style.style[0].layer]
+    assert weights == [
+        ("a", pytest.approx(256 / 341, rel=1e-4)),
+        ("b", pytest.approx(64 / 341, rel=1e-4)),
+    ]
+
+
 def test_merging_changes_neither_argument() -> None:
     under, over = parse_solver(FILE), parse_solver("max_iter: 1")
     before = (under.SerializeToString(), over.SerializeToString())
@@ -114,9 +138,9 @@ def test_a_preset_parses_and_says_what_it_is_bound_to(name: str) -> None:
     preset = find_preset(name)
 
     style = preset.settings.style_transfer_param
-    names_layers = bool(style.style and style.style[0].layer)
-    assert names_layers == bool(preset.bound_to)  # layer names belong to a net
+    names_layers = any(layer.name for term in style.style for layer in term.layer)
     assert "vgg19" in preset.bound_to or not preset.bound_to
+    assert preset.bound_to or not names_layers  # layer names belong to a net
 
 
 def test_the_mycaffe_preset_is_version_0_10_0_190_to_the_letter() -> None:

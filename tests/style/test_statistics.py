@@ -170,6 +170,19 @@ class TestSettings:
             Tap(blob, 1.0, number("W2")) for blob in ("conv1_1", "conv2_1", "conv3_1")
         )
 
+    def test_a_layer_without_a_name_is_the_usual_one_at_its_place(self) -> None:
+        objective = self.read(
+            "content { layer { weight: 2 } } style { layer { weight: 8 } "
+            'layer { name: "conv1_2" } layer { weight: 3 } layer { weight: 9 } }'
+        )
+
+        assert objective.content == (Tap("conv3_2", 2.0),)
+        assert [(tap.blob, tap.weight) for tap in objective.style] == [
+            ("conv1_1", 8.0),
+            ("conv1_2", 1.0),
+            ("conv3_1", 3.0),
+        ]
+
     def test_a_content_layer_has_no_statistic(self) -> None:
         with pytest.raises(UsageError, match="content layer 'conv1_1': statistics are for style"):
             self.read('content { layer { name: "conv1_1" statistic: W2 } }')

@@ -26,6 +26,9 @@ KINDS = {
     "adam": 'type: "Adam" base_lr: 2 momentum: 0.9',
     "sgd": 'type: "SGD" base_lr: 1e-5 momentum: 0.9 lr_policy: "multistep" stepvalue: [5, 9] gamma: 0.5',
     "averaged": 'type: "Adam" base_lr: 2 momentum: 0.9 style_transfer_param { average_iterates: 6 }',
+    "carried": """type: "Adam" base_lr: 2 momentum: 0.9 momentum2: 0.99 style_transfer_param {
+        average_decay: 0.8 carry_moments: true clamp: true }""",
+    "torch": 'type: "LBFGS" style_transfer_param { line_search: TORCH style_weight: 1e-5 }',
     "wasserstein": """type: "LBFGS" lbfgs_corrections: 5 style_transfer_param {
         style_statistic: W2 style_loss: RELATIVE content_loss: RELATIVE clamp: true padding: REPLICATE
         style_weight: 1 content_weight: 1 }""",

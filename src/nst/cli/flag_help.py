@@ -31,6 +31,7 @@ RESULT = {
     "snapshot": "iterations between snapshots to --resume from; default every 5 minutes, 0 never",
     "snapshot_prefix": "snapshots go to this path with .snapshot added; default beside the output",
     "average_iterates": "the result is the mean of the last N iterates; 0 takes the last",
+    "average_decay": "the result is a mean of all iterates, each weighing X times the next; 0 is off",
     "color": "whose colours the result has",
     "report_gradients": "measure each term's share of the gradient at the end of each size",
     "clamp": "keep every pixel inside what a picture can show",
@@ -50,6 +51,7 @@ SOLVER = {
     "clip_gradients": "largest L2 norm of the gradient; below 0 is no limit",
     "lbfgs_corrections": "pairs of vectors that LBFGS remembers",
     "line_search": "how LBFGS finds its step lengths",
+    "carry_moments": "Adam and its like begin each size with the moments of the one before",
     "average_loss": "iterations over which the logged loss is averaged",
     "display": "iterations between lines of progress when output is not a terminal; 0 is silent",
 }

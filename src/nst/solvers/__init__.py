@@ -41,17 +41,19 @@ def solver_class(name: str) -> type[Solver]:
 def build_solver(param: SolverParameter, net: TrainableNet, **options: Any) -> Solver:
     """The solver that `param.type` names; options as in `Solver`.
 
-    LBFGS searches along its direction, unless the style block says `line_search: NONE` or names the preset
-    `mycaffe` and says nothing else. With that preset base_lr is the switch that it is there.
+    LBFGS searches along its direction, unless the style block says `line_search: NONE` or `TORCH`, or names
+    the preset `mycaffe` and says nothing else. With that preset base_lr is the switch that it is there.
     """
     rule = solver_class(param.type)
     style = param.style_transfer_param
     is_mycaffe = style.preset.lower() == "mycaffe"
-    searches = style.line_search != StyleTransferParameter.NONE
+    searches = style.line_search == StyleTransferParameter.STRONG_WOLFE
     if is_mycaffe and not style.HasField("line_search"):
         searches = False
     if rule is LBFGS and not searches:
-        return FixedStepLBFGS(param, net, **{"base_lr_switch": is_mycaffe, **options})
+        torch_steps = style.line_search == StyleTransferParameter.TORCH
+        steps = {"base_lr_switch": is_mycaffe and not torch_steps, "torch_steps": torch_steps}
+        return FixedStepLBFGS(param, net, **{**steps, **options})
     return rule(param, net, **options)
 
 

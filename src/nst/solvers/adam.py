@@ -2,7 +2,8 @@
 
     m = momentum * m + (1 - momentum) * g
     v = momentum2 * v + (1 - momentum2) * g^2
-    w -= rate * sqrt(1 - momentum2^t) / (1 - momentum^t) * m / (sqrt(v) + delta),   t = iter + 1
+    w -= rate * sqrt(1 - momentum2^t) / (1 - momentum^t) * m / (sqrt(v) + delta),
+                                                                             t = steps_before + iter + 1
 
 Source: Caffe's AdamSolver; Kingma and Ba 2015 (the form at the end of their section 2).
 """
@@ -35,6 +36,6 @@ class Adam(GradientRule):
     def _correction(self, dtype: DTypeLike) -> float:
         # In the precision of the parameters, as Caffe: 1 - beta2^t loses digits for small t.
         t, beta1, beta2 = np.array(
-            [self.iter + 1, self.param.momentum, self.param.momentum2], dtype
+            [self.steps_before + self.iter + 1, self.param.momentum, self.param.momentum2], dtype
         )
         return float(np.sqrt(1 - beta2**t) / (1 - beta1**t))

@@ -9,8 +9,11 @@ The loss may rise; the first update is the raw gradient. clip_gradients, weight_
 ignored, as in the originals. In MyCaffe base_lr is a switch: where base_lr * lr_mult is exactly 1 the raw
 gradient is subtracted instead of d, while the memory goes on as if it were d (`base_lr_switch`).
 
+With `torch_steps` every update is multiplied by base_lr, and the first by min(1, 1/|g|_1) besides, as
+optim.lbfgs of Torch does without a line search.
+
 One departure: if no pair has passed the test yet both originals divide by zero; here d is the gradient.
-Source: LBFGSSolver of either.
+Source: LBFGSSolver of either; optim/lbfgs.lua of torch/optim.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class FixedStepLBFGS(Solver):
         net: TrainableNet,
         *,
         base_lr_switch: bool = False,
+        torch_steps: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(param, net, **options)
@@ -61,6 +65,7 @@ class FixedStepLBFGS(Solver):
                 "base_lr: MyCaffe's switch at base_lr 1 is only kept for lr_mult 0 and 1 "
                 f"(got lr_mult {list(net.params_lr)})"
             )
+        self._torch_steps = torch_steps
         for name in ("clip_gradients", "weight_decay", "iter_size"):
             if param.HasField(name):
                 log.warning("%s is ignored by LBFGS without line search, as in the original", name)
@@ -73,9 +78,16 @@ class FixedStepLBFGS(Solver):
         self._d[...] = self._g
         if len(self._pairs):
             self._pairs.apply(self._d)
+        if self._torch_steps:
+            self._d *= self._torch_step()
         self._variables.subtract(self._g if self._subtract_gradient else self._d)
         self._project()
         return None
+
+    def _torch_step(self) -> float:
+        """base_lr, and the first time no more than base_lr / |g|_1."""
+        size = float(self._backend.xp.abs(self._g).sum()) if self.iter == 0 else 0.0
+        return float(self.param.base_lr) * (min(1.0, 1.0 / size) if size else 1.0)
 
     def _remember(self) -> None:
         """Keeps the pair of the last update, if it has curvature."""

@@ -65,6 +65,8 @@ class Solver(Resumable):
         self.test_nets = list(test_nets)
         self.bounds = check_bounds(bounds, net.learnable_params)
         self.evaluations = 0
+        self.steps_before = 0
+        """Steps that another solver made, whose memory this one goes on with: Adam counts them in."""
         self.stop_reason: StopReason | None = None
         self.best: BestValues | None = BestValues() if keep_best else None
         self.on_start: list[Callback] = []

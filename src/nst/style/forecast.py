@@ -167,7 +167,7 @@ class _Model:
         first, last = measured.measurements[0], measured.measurements[-1]
         self._points = (first, last)
         self._remembers = _remembers(job)
-        searches = job.style_param.line_search != StyleTransferParameter.NONE
+        searches = job.style_param.line_search == StyleTransferParameter.STRONG_WOLFE
         self._evaluations = EVALUATIONS if self._remembers and searches else (0.0, 1.0)
 
     @property

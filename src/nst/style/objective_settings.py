@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from nst.errors import UsageError
 from nst.proto import FeatureWeight, NetParameter, StyleTerm, StyleTransferParameter
@@ -39,17 +39,18 @@ def read_taps(
 ) -> list[Tap]:
     """Style taps by their blobs; without any, the usual ones of the net.
 
-    A tap that names no statistic takes that of the run.
+    A tap that names no statistic takes that of the run. One that has no name is the usual one at its place
+    in the list, and left out where the net has fewer.
     """
     if not layers:
         return [Tap(blob, 1.0, param.style_statistic) for blob in default_style_taps(net)]
     return [
         Tap(
-            resolve_tap(net, layer.name),
+            blob,
             layer.weight,
             layer.statistic if layer.HasField("statistic") else param.style_statistic,
         )
-        for layer in layers
+        for layer, blob in _with_blobs(layers, net, default_style_taps)
     ]
 
 
@@ -62,7 +63,22 @@ def _content_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap
             )
     if not param.content.layer:
         return (Tap(default_content_tap(net)),)
-    return tuple(Tap(resolve_tap(net, layer.name), layer.weight) for layer in param.content.layer)
+    found = _with_blobs(param.content.layer, net, lambda net: [default_content_tap(net)])
+    return tuple(Tap(blob, layer.weight) for layer, blob in found)
+
+
+def _with_blobs(
+    layers: Sequence[FeatureWeight],
+    net: NetParameter,
+    usual: Callable[[NetParameter], list[str]],
+) -> Iterator[tuple[FeatureWeight, str]]:
+    """Every layer with the blob that it means."""
+    blobs = [] if all(layer.name for layer in layers) else usual(net)
+    for place, layer in enumerate(layers):
+        if layer.name:
+            yield layer, resolve_tap(net, layer.name)
+        elif place < len(blobs):
+            yield layer, blobs[place]
 
 
 def _style_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap, ...]:

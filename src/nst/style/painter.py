@@ -14,8 +14,9 @@ from nst.io.picture_transform import PictureTransform
 from nst.io.snapshot import Snapshot
 from nst.net import Net
 from nst.proto import SolverParameter
-from nst.solvers import IterationRecord, Solver, build_solver
+from nst.solvers import GradientRule, IterationRecord, Solver, build_solver
 from nst.style.averaging import IterateMean
+from nst.style.hand_over import resize_moment
 from nst.style.transfer import image_of
 
 DEFAULT_CORRECTIONS = 20
@@ -30,21 +31,33 @@ class Painter:
         settings: Caffe's solver fields; `style_transfer_param` says how L-BFGS steps and clamps.
         iterations: how many to make at this size.
         transform: how the picture was encoded, for the bounds and for `picture`.
+        steps_before: iterations at smaller sizes whose moments `carry_moments` will hand over.
     """
 
     def __init__(
-        self, net: Net, settings: SolverParameter, iterations: int, transform: PictureTransform
+        self,
+        net: Net,
+        settings: SolverParameter,
+        iterations: int,
+        transform: PictureTransform,
+        steps_before: int = 0,
     ) -> None:
         self.net = net
         self.transform = transform
         self.iterations = iterations
-        self.average = IterateMean(settings.style_transfer_param.average_iterates, iterations)
+        self.average = IterateMean.of(settings.style_transfer_param, iterations)
         self._param = _solver_settings(settings, iterations)
+        self._steps_before = steps_before
         self.solver = self._build_solver(self._param)
 
     def solve(self, observe: Callable[[IterationRecord], None] | None = None) -> None:
         """Runs the solver to its end, or until `request_stop`; raises Diverged with the best kept."""
-        self.solver.on_iteration.append(self._average)
+        if self.average.is_on:
+            if self.solver.iter == 0 and self.average.total is None:
+                self.average.add(0, self.pixels())
+            self.solver.on_iteration.append(
+                lambda record: self.average.add(record.iteration, self.pixels())
+            )
         if observe is not None:
             self.solver.on_iteration.append(observe)
         self.solver.step(self.iterations - self.solver.iter)
@@ -77,6 +90,21 @@ class Painter:
         self.solver.restore_state(state)
         image.data[...] = self.net.backend.asarray(pixels, image.dtype)
 
+    def take_moments(self, moments: Sequence[NDArray[Any]]) -> None:
+        """A first-order rule goes on with the moments of a smaller size, enlarged to this one."""
+        size = image_of(self.net).shape[2:]
+        for here, moment in zip(self._memory(), moments, strict=False):
+            here[...] = self.net.backend.asarray(resize_moment(moment, size), here.dtype)
+
+    def moments(self) -> list[NDArray[np.float32]]:
+        """What a first-order rule remembers of the picture, (1, C, H, W) each; nothing of other rules."""
+        return [np.array(self.net.backend.to_host(here), np.float32) for here in self._memory()]
+
+    def _memory(self) -> list[Any]:
+        """The arrays of a first-order rule; the picture is all that is not frozen."""
+        rule = self.solver
+        return [arrays[0] for arrays in rule.history] if isinstance(rule, GradientRule) else []
+
     def show_best(self) -> None:
         """Puts the picture with the smallest loss that this solver has seen back into the net."""
         if self.solver.best is not None:
@@ -91,20 +119,18 @@ class Painter:
         return self.transform.decode(self.pixels())
 
     def result(self) -> NDArray[np.float32]:
-        """What this size gives: `picture`, or with `average_iterates` the mean of the last ones."""
+        """What this size gives: `picture`, or with `average_...` the mean of its iterates."""
         mean = self.average.mean
         return self.picture() if mean is None else self.transform.decode(mean)
-
-    def _average(self, record: IterationRecord) -> None:
-        if self._param.style_transfer_param.average_iterates:
-            self.average.add(record.iteration, self.pixels())
 
     def _build_solver(self, param: SolverParameter) -> Solver:
         is_clamped = param.style_transfer_param.clamp
         bounds = [_pixel_bounds(self.net.backend, self.transform)] if is_clamped else None
-        return build_solver(
+        solver = build_solver(
             param, self.net, bounds=_only_for_image(self.net, bounds), keep_best=True
         )
+        solver.steps_before = self._steps_before
+        return solver
 
 
 def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParameter:

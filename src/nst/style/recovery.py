@@ -82,6 +82,7 @@ class DivergenceGuard:
         self._pending: GoodPoint | None = None
         if rate_factor != 1:
             painter.restart(rate_factor)
+            painter.put(painter.pixels(), self._fresh)  # with the moments of a smaller size
 
     @property
     def is_pending(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import fspath
 
@@ -58,6 +58,7 @@ class StyleRun:
     _history: list[Progress] = field(default_factory=list)
     _recoveries: list[Recovery] = field(default_factory=list)
     _shares: list[Shares] = field(default_factory=list)
+    _moments: Sequence[Picture] = ()
 
     def run(self) -> StyleResult:
         """Paints at every size; returns the picture of the last one.
@@ -130,7 +131,9 @@ class StyleRun:
             features, targets, self.job.transform.encode(start), self.job.weights
         )
         del features  # its activations are not needed while painting
-        self.painter = Painter(net, self.job.settings, stage.iterations, self.job.transform)
+        before = self._iterations_before if self.job.style_param.carry_moments else 0
+        self.painter = Painter(net, self.job.settings, stage.iterations, self.job.transform, before)
+        self.painter.take_moments(self._moments)
         guard = self._guard(self.painter, resumed)
         self._solve(self.painter, guard, shape)
         if self.snapshots is not None and (self._stopped or self.failure):
@@ -139,6 +142,8 @@ class StyleRun:
             self._shares.append(gradient_shares(net))
             report_shares(self._shares[-1], shape)
         reason = self.painter.solver.stop_reason or StopReason.ITERATIONS
+        if self.job.style_param.carry_moments:
+            self._moments = self.painter.moments()
         finished = self.painter.picture() if self.failure else self.painter.result()
         return finished, reason
 
@@ -259,19 +264,22 @@ class StyleRun:
             seed=job.seed,
         )
 
+    @property
+    def _iterations_before(self) -> int:
+        """All iterations at smaller sizes."""
+        return sum(stage.iterations for stage in self.job.stages[: self.stage])
+
     def _shape(self, stage: Stage) -> tuple[int, int]:
         giver = self.job.content or self.job.styles[0].picture
         return fit_longest_side(giver.rgb.shape[:2], stage.size, enlarge=True)
 
     def _observe(self, record: IterationRecord, shape: tuple[int, int]) -> Progress:
-        stages = self.job.stages
-        before = sum(stage.iterations for stage in stages[: self.stage])
         progress = Progress(
             stage=self.stage,
             size=shape,
             iteration=record.iteration,
-            done=before + record.iteration,
-            total=sum(stage.iterations for stage in stages),
+            done=self._iterations_before + record.iteration,
+            total=sum(stage.iterations for stage in self.job.stages),
             record=record,
             elapsed_s=time.monotonic() - self._began,
         )

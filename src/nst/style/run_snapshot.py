@@ -60,8 +60,8 @@ class RunSnapshot:
     is_good_pending: bool = False
     """Whether this very state waits for its loss to become the guard's good point."""
     average: Array | None = None
-    """Sum of the pictures so far that `average_iterates` asks for."""
-    average_count: int = 0
+    """Weighted sum of the pictures so far that `average_...` asks for."""
+    average_count: float = 0.0
 
     @property
     def stage(self) -> int:
@@ -211,7 +211,7 @@ def _from_stored(stored: Snapshot) -> RunSnapshot:
         good=None if good is None else GoodPoint.of(good, _below(_GOOD, stored.state)),
         is_good_pending=bool(values["is_good_pending"]),
         average=stored.state.get(_AVERAGE),
-        average_count=int(values["average_count"]),
+        average_count=float(values["average_count"]),
     )
 
 

@@ -24,7 +24,9 @@ class Stage:
 
 
 def read_schedule(settings: SolverParameter, own_size: int) -> tuple[Stage, ...]:
-    """Stages of a run, from `sizes` and `iterations`, or `size` (with `coarsest_size`) and `max_iter`.
+    """Stages of a run, from `sizes` or `size` (with `coarsest_size`), and `iterations` or `max_iter`.
+
+    Without a list of sizes the last of `iterations` holds for all further sizes.
 
     own_size: longest side of the picture that gives the shape; without any size in the settings the
     result gets it, but at most DEFAULT_SIZE. Raises UsageError.
@@ -37,8 +39,8 @@ def read_schedule(settings: SolverParameter, own_size: int) -> tuple[Stage, ...]
     if sizes != sorted(sizes):
         raise UsageError(f"sizes: must rise from coarse to fine (got {sizes})")
     counts = list(style.iterations) or [settings.max_iter]
-    if len(counts) == 1:
-        counts *= len(sizes)
+    if not style.sizes or len(counts) == 1:  # the last entry is for all further sizes
+        counts = (counts + counts[-1:] * len(sizes))[: len(sizes)]
     if len(counts) != len(sizes):
         raise UsageError(
             f"iterations: one for all sizes or one per size (got {len(counts)}, expected {len(sizes)})"

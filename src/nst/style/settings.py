@@ -10,7 +10,13 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from nst.proto import ContentTerm, SolverParameter, StyleTerm, StyleTransferParameter
+from nst.proto import (
+    ContentTerm,
+    FeatureWeight,
+    SolverParameter,
+    StyleTerm,
+    StyleTransferParameter,
+)
 from nst.style.presets import find_preset
 
 M = TypeVar("M", bound=Message)
@@ -34,7 +40,12 @@ def merged(under: M, over: M) -> M:
     result = type(under)()
     result.CopyFrom(under)
     given = {field.name for field, _ in over.ListFields()}
-    for name in {other for field in given for other in _INSTEAD_OF.get(field, ())} - given:
+    replaced = {other for field in given for other in _INSTEAD_OF.get(field, ())}
+    if isinstance(under, StyleTransferParameter) and "size" in given and not under.sizes:
+        replaced.discard(
+            "iterations"
+        )  # they belong to a ladder of sizes, which the size just shifts
+    for name in replaced - given:
         if name in result.DESCRIPTOR.fields_by_name:
             result.ClearField(name)
     if isinstance(result, SolverParameter) and "max_iter" in given:
@@ -86,13 +97,18 @@ def _without_objective(file: SolverParameter, preset: StyleTransferParameter) ->
 
 
 def _reweigh(term: StyleTerm | ContentTerm, preset: StyleTerm | ContentTerm) -> None:
-    """Gives every tap the weight that the preset has for it, 1 if it has none."""
-    weights = {layer.name: layer.weight for layer in preset.layer}
-    for layer in term.layer:
+    """Gives every tap what the preset says of it, by its name or else its place; 1 if it says nothing."""
+    named = {layer.name: layer for layer in preset.layer if layer.name}
+    for place, layer in enumerate(term.layer):
         layer.ClearField("weight")
         layer.ClearField("statistic")
-        if layer.name in weights:
-            layer.weight = weights[layer.name]
+        at_place = preset.layer[place] if place < len(preset.layer) else None
+        nameless = at_place if at_place is not None and not at_place.name else None
+        source = named.get(layer.name, nameless)
+        if source is not None:
+            layer.MergeFrom(FeatureWeight(name=layer.name, weight=source.weight))
+            if source.HasField("statistic"):
+                layer.statistic = source.statistic
 
 
 def _copy_field(source: Message, target: Message, name: str) -> None:
