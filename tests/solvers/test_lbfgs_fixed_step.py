@@ -212,8 +212,8 @@ def test_torchs_steps_are_those_of_torch(rate: float) -> None:
     losses = []
 
     def closure() -> Any:
-        loss = (curvature * x**2).sum() / 2
-        losses.append(float(loss))
+        loss = (curvature * x.detach() ** 2).sum() / 2
+        losses.append(loss.item())
         x.grad = (curvature * x).detach()
         return loss
 
