@@ -33,6 +33,7 @@ WITHOUT_ORACLE: dict[str, str] = {
     "ImageData": "needs files, and OpenCV in Caffe: test_data_layers.py",
     "MMDLoss": "own: test_statistic_losses.py",
     "MRFLoss": "own: test_example_losses.py",
+    "Mask": "own: test_guided.py",
     "MemoryData": "needs arrays handed over: test_data_layers.py",
     "Moments": "own: test_moments.py",
     "MomentsLoss": "own: test_statistic_losses.py",

@@ -21,6 +21,7 @@ def padded(backend: Backend, settings: str, x: np.ndarray = X) -> np.ndarray:
     [
         ("REPLICATE", [[1, 1, 2, 3, 3]] * 2 + [[4, 4, 5, 6, 6]] * 2),
         ("REFLECT", [[5, 4, 5, 6, 5], [2, 1, 2, 3, 2], [5, 4, 5, 6, 5], [2, 1, 2, 3, 2]]),
+        ("CIRCULAR", [[6, 4, 5, 6, 4], [3, 1, 2, 3, 1], [6, 4, 5, 6, 4], [3, 1, 2, 3, 1]]),
         ("ZERO", [[0] * 5, [0, 1, 2, 3, 0], [0, 4, 5, 6, 0], [0] * 5]),
     ],
 )
@@ -37,6 +38,12 @@ def test_height_and_width_are_padded_apart(backend: Backend) -> None:
 def test_a_mirror_wider_than_the_map_is_refused(backend: Backend) -> None:
     with pytest.raises(ShapeError, match="cannot mirror beyond the map"):
         padded(backend, "pad_h: 2 mode: REFLECT")
+
+
+def test_going_round_the_map_more_than_once_is_refused(backend: Backend) -> None:
+    assert padded(backend, "pad_h: 2 mode: CIRCULAR").shape == (1, 1, 6, 3)
+    with pytest.raises(ShapeError, match="cannot go round the map more than once"):
+        padded(backend, "pad_h: 3 mode: CIRCULAR")
 
 
 def test_a_bottom_that_is_no_picture_is_refused(backend: Backend) -> None:

@@ -41,6 +41,11 @@ def positive(*shape: int, seed: int = 0) -> Values:
     return np.random.default_rng([seed, *shape]).uniform(0.5, 2.0, shape)
 
 
+def soft_mask(*shape: int, seed: int = 0) -> Values:
+    """Weights from 0 to 1 of which about a quarter are 0."""
+    return np.random.default_rng([seed, *shape]).uniform(-0.3, 1.0, shape).clip(0, None)
+
+
 def raw_moments(features: Values, *, diagonal: bool = False) -> Values:
     """What Moments makes of (N, C, K), by another way."""
     second = np.einsum("nck,ndk->ncd", features, features) / features.shape[2]
@@ -313,6 +318,27 @@ CASES: dict[str, list[GradientCase]] = {
             'type: "Gram" gram_param { alpha: 2 normalize: CHW }',
             normal(1, 3, 2, 2),
         ),
+        case(
+            "soft mask",
+            'type: "Gram" gram_param { alpha: 0.7 normalize: HW }',
+            normal(2, 3, 2, 4),
+            soft_mask(1, 1, 2, 4),
+            wrt=[0],
+        ),
+        case(
+            "a mask per item, one empty, last axis",
+            'type: "Gram" gram_param { axis: -1 beta: 3 normalize: CHW }',
+            normal(2, 2, 3, 4),
+            soft_mask(2, 2, 1, 4) * np.array([1, 0, 1, 1]).reshape(2, 2, 1, 1),
+            wrt=[0],
+        ),
+        case(
+            "mask, not normalized",
+            'type: "Gram" gram_param { alpha: 2 }',
+            normal(1, 3, 2, 4),
+            soft_mask(1, 1, 2, 4),
+            wrt=[0],
+        ),
     ],
     "HingeLoss": [
         case("L1", 'type: "HingeLoss"', off_kinks(normal(4, 3), (-1, 1)), [0.0, 2, 1, 2], wrt=[0]),
@@ -492,6 +518,10 @@ CASES: dict[str, list[GradientCase]] = {
         ),
         case("mean only", 'type: "MVN" mvn_param { normalize_variance: false }', normal(2, 3, 4)),
     ],
+    "Mask": [
+        case("of each item", 'type: "Mask"', normal(2, 3, 2, 4), normal(2, 1, 2, 4)),
+        case("shared", 'type: "Mask"', normal(2, 3, 2, 4), soft_mask(1, 1, 2, 4)),
+    ],
     "Moments": [
         case("default", 'type: "Moments"', normal(2, 3, 2, 4)),
         case(
@@ -505,6 +535,16 @@ CASES: dict[str, list[GradientCase]] = {
             normal(2, 3, 2, 4),
         ),
         case("means", 'type: "Moments" moments_param { second: NONE }', normal(2, 3, 4)),
+        *(
+            case(
+                f"{second}, soft mask",
+                f'type: "Moments" moments_param {{ second: {second} mean_scale: 0.6 }}',
+                normal(2, 3, 2, 4),
+                soft_mask(2, 1, 2, 4),
+                wrt=[0],
+            )
+            for second in ("FULL", "DIAGONAL", "NONE")
+        ),
     ],
     "MomentsLoss": [
         case(
@@ -546,6 +586,11 @@ CASES: dict[str, list[GradientCase]] = {
             normal(1, 2, 2, 3),
         ),
         case("zeros", 'type: "Pad" pad_param { pad_w: 2 mode: ZERO }', normal(1, 2, 2, 3)),
+        case(
+            "round the map",
+            'type: "Pad" pad_param { pad_h: 2 pad_w: 1 mode: CIRCULAR }',
+            normal(1, 2, 2, 3),
+        ),
     ],
     "Pooling": [
         case(

@@ -42,6 +42,7 @@ from nst.layers.log import Log
 from nst.layers.lrn import LRN
 from nst.layers.lstm import LSTM
 from nst.layers.lstm_unit import LSTMUnit
+from nst.layers.mask import Mask
 from nst.layers.memory_data import MemoryData
 from nst.layers.mmd_loss import MMDLoss
 from nst.layers.moments import Moments
@@ -120,6 +121,7 @@ LAYERS: tuple[type[Layer], ...] = (
     MMDLoss,
     MRFLoss,
     MVN,
+    Mask,
     MemoryData,
     Moments,
     MomentsLoss,

@@ -1,13 +1,15 @@
-"""Pad: adds a border to every map: of zeros, of the edge's own values, or of the mirrored inside.
+"""Pad: adds a border to every map: zeros, the edge's own values, the mirrored inside, or the far side.
 
 Formula   y[h, w] = x[clamp(h - pad_h), clamp(w - pad_w)] (REPLICATE), mirrored without repeating the edge
-          (REFLECT), or 0 outside (ZERO);  dx: every border gradient goes back to the place it was copied from
+          (REFLECT), x[(h - pad_h) mod H] (CIRCULAR), or 0 outside (ZERO);
+          dx: every border gradient goes back to the place it was copied from
 Bottoms   x (N, C, H, W)
 Tops      y (N, C, H + 2 pad_h, W + 2 pad_w)
-Params    pad_param { pad_h = 0  pad_w = 0  mode = REPLICATE | REFLECT | ZERO }
+Params    pad_param { pad_h = 0  pad_w = 0  mode = REPLICATE | REFLECT | ZERO | CIRCULAR }
 Gradient  exact
-Errors    a bottom without 4 axes; REFLECT by as much as the map is wide (reshape)
-Source    own; crowsonkb/style-transfer-pytorch replicates at the first convolution, where zeros darken edges
+Errors    a bottom without 4 axes; REFLECT by as much as the map is wide, CIRCULAR by more (reshape)
+Source    own; crowsonkb/style-transfer-pytorch replicates at the first convolution, where zeros darken edges;
+          CIRCULAR makes textures that tile
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ _NUMPY_MODES: dict[int, str] = {
     PadParameter.REPLICATE: "edge",
     PadParameter.REFLECT: "reflect",
     PadParameter.ZERO: "constant",
+    PadParameter.CIRCULAR: "wrap",
 }
 
 
@@ -42,6 +45,11 @@ class Pad(Layer):
             raise self.shape_error(
                 f"cannot mirror beyond the map (got pad {self.pads} on {shape}, expected less than "
                 "its height and width)"
+            )
+        if self.mode == PadParameter.CIRCULAR and any(pad > side for side, pad in sides):
+            raise self.shape_error(
+                f"cannot go round the map more than once (got pad {self.pads} on {shape}, expected at "
+                "most its height and width)"
             )
         return [(*shape[:2], *(side + 2 * pad for side, pad in sides))]
 
@@ -70,4 +78,7 @@ class Pad(Layer):
         elif self.mode == PadParameter.REFLECT:
             dx[1 : pad + 1] += before[::-1]
             dx[size - 1 - pad : size - 1] += after[::-1]
+        elif self.mode == PadParameter.CIRCULAR:
+            dx[size - pad :] += before
+            dx[:pad] += after
         return xp.moveaxis(dx, 0, axis)

@@ -421,9 +421,11 @@ class PadParameter(_message.Message):
         REPLICATE: _ClassVar[PadParameter.Mode]
         REFLECT: _ClassVar[PadParameter.Mode]
         ZERO: _ClassVar[PadParameter.Mode]
+        CIRCULAR: _ClassVar[PadParameter.Mode]
     REPLICATE: PadParameter.Mode
     REFLECT: PadParameter.Mode
     ZERO: PadParameter.Mode
+    CIRCULAR: PadParameter.Mode
     PAD_H_FIELD_NUMBER: _ClassVar[int]
     PAD_W_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
