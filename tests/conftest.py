@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from nst.backend import Backend, available_backends, get_backend
 
 REPO = Path(__file__).resolve().parent.parent
-BACKENDS = ("numpy", "cpu", "cuda")
+BACKENDS = ("numpy", "cpu", pytest.param("cuda", marks=pytest.mark.gpu))
 
 settings.register_profile(
     "nst", deadline=None, max_examples=40, suppress_health_check=list(HealthCheck), derandomize=True

@@ -31,7 +31,7 @@ from nst.backend.cuda.kernels import (
 HERE = Path(__file__).parent
 BUILD = HERE.parents[2] / "build" / "host_kernels"
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Werror")
-TOLERATED = ("-Wno-unknown-pragmas", "-Wno-unused-function", "-Wno-unused-variable")
+TOLERATED = ("-Wno-unknown-pragmas",)
 C_TYPES = {"p": ct.c_void_p, "i": ct.c_longlong, "f": ct.c_float}
 C_NAMES = {"p": "void*", "i": "long long", "f": "float"}
 

@@ -24,8 +24,8 @@ template <class T>
 static T min(T a, T b) { return b < a ? b : a; }
 template <class T>
 static T max(T a, T b) { return a < b ? b : a; }
-static void atomicMax(unsigned* place, unsigned value) { *place = max(*place, value); }
-static void atomicAdd(unsigned* place, unsigned value) { *place += value; }
+inline void atomicMax(unsigned* place, unsigned value) { *place = max(*place, value); }
+inline void atomicAdd(unsigned* place, unsigned value) { *place += value; }
 
 namespace nst_host {
 

@@ -9,7 +9,7 @@
 typedef long long Index;  // of elements: a map may hold more than 2^31
 
 #define NST_KERNEL(name) extern "C" __global__ void nst_##name
-#define NST_INLINE static __device__ __forceinline__
+#define NST_INLINE [[maybe_unused]] static __device__ __forceinline__
 #define NST_MEMBER __device__ __forceinline__
 
 // What a maximum over no numbers is: the lowest number of the storage type (Caffe: -FLT_MAX).
