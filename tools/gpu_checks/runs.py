@@ -1,0 +1,87 @@
+"""Whole style-transfer iterations on VGG19 with random weights: forward, losses, backward, Adam's step.
+
+Ours and PyTorch's compute the same objective (tools/benchmark/nets.py). A run is anything with `step(n)`,
+which may return before the GPU is done, and `wait()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from benchmark import nets
+from numpy.typing import NDArray
+
+from gpu_checks.engine import make_backend
+from gpu_checks.stages import Scale
+from nst.backend import Backend
+from nst.core import RandomSource
+from nst.net import Net
+from nst.proto import SolverParameter
+from nst.solvers import build_solver
+from nst.style.augment import for_solving
+from nst.style.transfer import FeatureNet, StylePicture, image_of, load_all, restore
+
+NET = "vgg19"
+RATE = 0.02
+"""Adam's; pictures are in [-1, 1]."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One contender."""
+
+    name: str
+    step: Callable[[int], object]
+    wait: Callable[[], object]
+    loss: Callable[[], float]
+    """The loss at the picture as it is; waits."""
+    gradient: Callable[[], NDArray[Any]]
+    """Of the loss with respect to the picture as it is."""
+    picture: Callable[[], NDArray[Any]]
+
+
+def painting_net(backend: Backend, size: int, *, dtype: Any = np.float32) -> Net:
+    """The net whose parameter is the picture, with targets of a style and a content picture."""
+    weights, objective = nets.random_weights(NET), nets.objective(NET)
+    features = FeatureNet(nets.feature_net(NET), objective, weights, backend)
+    targets = features.capture_style([StylePicture(nets.picture(size, 1))])
+    targets |= features.capture_content(nets.picture(size, 2))
+    shapes = {blob: value.shape for blob, value in targets.items()}
+    start = nets.picture(size, 3)
+    param = for_solving(features.param, objective, shapes, start.shape, features.param_counts())
+    del features
+    net = Net(param, backend=backend, rng=RandomSource(0), recycle_gradients=True)
+    load_all(net, weights)
+    restore(net, targets)
+    image = image_of(net)
+    image.data[...] = backend.asarray(start, image.dtype)
+    return net
+
+
+def our_run(scale: Scale, precision: str, size: int, rule: str = "Adam") -> Run:
+    """The engine as `nst-solve` uses it."""
+    backend = make_backend(scale, precision)
+    net = painting_net(backend, size)
+    settings = SolverParameter(type=rule, max_iter=1 << 30, lr_policy="fixed", base_lr=RATE)
+    settings.momentum, settings.momentum2, settings.delta = 0.9, 0.999, 1e-8
+    settings.lbfgs_corrections = 10
+    if rule == "LBFGS":
+        settings.ClearField("momentum")
+    solver = build_solver(settings, net)
+    image = image_of(net)
+
+    def gradient() -> NDArray[Any]:
+        net.forward_backward()
+        return np.array(image.diff_to_host())
+
+    return Run(
+        f"nst {precision}",
+        solver.step,
+        backend.synchronize,
+        net.forward_from_to,
+        gradient,
+        lambda: np.array(image.to_host()),
+    )
