@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import median
 
@@ -15,6 +16,7 @@ ROUND_SECONDS = 0.15
 PEERS = ("fp16", "tf32", "fp32")
 COMPILED = ("fp16+compile", "tf32+compile", "fp16+compile+graphs")
 Make = Callable[[], Run]
+Makers = Mapping[str, Make]
 
 
 def iteration(size: int) -> Callable[[Scale, Rows], None]:
@@ -22,8 +24,12 @@ def iteration(size: int) -> Callable[[Scale, Rows], None]:
 
     def run(scale: Scale, rows: Rows) -> None:
         side = scale.size(size)
-        makers = [partial(our_run, scale, p, side) for p in scale.precisions]
-        compare(scale, rows, size, [*makers, *_peers(scale, PEERS, side)])
+        compare(
+            scale,
+            rows,
+            size,
+            {**_ours(scale, scale.precisions, side), **_peers(scale, PEERS, side)},
+        )
 
     return run
 
@@ -33,36 +39,37 @@ def compiled(size: int) -> Callable[[Scale, Rows], None]:
 
     def run(scale: Scale, rows: Rows) -> None:
         side = scale.size(size)
-        makers = [partial(our_run, scale, "fp16", side), partial(our_run, scale, "tf32", side)]
-        peers = COMPILED[:1] if scale.dry else COMPILED
-        compare(scale, rows, size, [*makers, *_peers(scale, peers, side)])
+        ours = _ours(scale, ("fp16", "tf32"), side)
+        compare(scale, rows, size, {**ours, **_peers(scale, COMPILED, side)})
 
     return run
 
 
-def compare(scale: Scale, rows: Rows, size: int, makers: Sequence[Make]) -> None:
+def compare(scale: Scale, rows: Rows, size: int, makers: Makers) -> None:
     """Builds the contenders that can be built, runs them in turn, and writes seconds per iteration."""
-    runs = [run for run in (_made(make, rows, size) for make in makers) if run is not None]
-    counts = {run.name: _steps(run, scale) for run in runs}
-    seconds: dict[str, list[float]] = {run.name: [] for run in runs}
+    built = {name: _built(name, make, rows, size) for name, make in makers.items()}
+    runs = {name: run for name, run in built.items() if run is not None}
+    counts = {name: _steps(run, scale) for name, run in runs.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(scale.rounds):
-        for run in runs:
-            count = counts[run.name]
-            seconds[run.name].append(wall_seconds(run.wait, partial(run.step, count)) / count)
+        for name, run in runs.items():
+            work = partial(run.step, counts[name])
+            seconds[name].append(wall_seconds(run.wait, work) / counts[name])
     for name, times in seconds.items():
         rows.add(size=size, contender=name, ms=1e3 * median(times), seconds=times)
 
 
-def _made(make: Make, rows: Rows, size: int) -> Run | None:
+def _built(name: str, make: Make, rows: Rows, size: int) -> Run | None:
     """A contender that has made its first steps; one that cannot is reported and left out."""
     try:
         run = make()
         run.step(3)
         run.wait()
-        return run
     except Exception as error:  # whatever it is, the others go on
-        rows.add(size=size, contender=str(make), error=f"{type(error).__name__}: {error}"[:500])
+        rows.add(size=size, contender=name, error=f"{type(error).__name__}: {error}"[:500])
+        traceback.print_exc()
         return None
+    return run
 
 
 def _steps(run: Run, scale: Scale) -> int:
@@ -73,10 +80,17 @@ def _steps(run: Run, scale: Scale) -> int:
     return max(1, min(200, round(ROUND_SECONDS / once)))
 
 
-def _peers(scale: Scale, kinds: Sequence[str], side: int) -> list[Make]:
+def _ours(scale: Scale, precisions: Sequence[str], side: int) -> Makers:
+    return {f"nst {name}": partial(our_run, scale, name, side) for name in precisions}
+
+
+def _peers(scale: Scale, kinds: Sequence[str], side: int) -> Makers:
+    """A dry run's PyTorch has no half precision and compiles nothing."""
+
     def make(kind: str) -> Run:
         from gpu_checks.torch_runs import torch_run
 
         return torch_run(kind, side, "cpu" if scale.dry else "cuda")
 
-    return [partial(make, kind) for kind in kinds if not (scale.dry and "fp16" in kind)]
+    wanted = [kind for kind in kinds if not (scale.dry and ("fp16" in kind or "+" in kind))]
+    return {f"torch {kind}": partial(make, kind) for kind in wanted}

@@ -33,7 +33,6 @@ RATE = 0.02
 class Run:
     """One contender."""
 
-    name: str
     step: Callable[[int], object]
     wait: Callable[[], object]
     loss: Callable[[], float]
@@ -78,7 +77,6 @@ def our_run(scale: Scale, precision: str, size: int, rule: str = "Adam") -> Run:
         return np.array(image.diff_to_host())
 
     return Run(
-        f"nst {precision}",
         solver.step,
         backend.synchronize,
         net.forward_from_to,

@@ -12,53 +12,62 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from benchmark import nets, torch_nets
+from benchmark import nets
 from numpy.typing import NDArray
 
 from gpu_checks.runs import NET, RATE, Run
+from gpu_checks.vgg import LAYERS, POOLED
 
 LOSS_SCALE = 1024.0
 
 
+class Vgg(torch.nn.Module):
+    """VGG19 up to conv5_1; returns the rectified maps of the taps."""
+
+    def __init__(self, taps: list[str]) -> None:
+        super().__init__()
+        self.taps = taps
+        weights = nets.random_weights(NET)
+        for layer in LAYERS:
+            convolution = torch.nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1)
+            with torch.no_grad():
+                convolution.weight.copy_(torch.from_numpy(weights[layer.name][0]))
+                convolution.bias.copy_(torch.from_numpy(weights[layer.name][1]))
+            self.add_module(layer.name, convolution)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = {}
+        for name, convolution in self.named_children():
+            x = F.relu(convolution(x), inplace=True)
+            if name in self.taps:
+                found[name] = x
+            if name in POOLED:
+                x = F.max_pool2d(x, 2)
+        return found
+
+
 def torch_run(kind: str, size: int, device: str) -> Run:
-    """kind: fp64, fp32, tf32 or fp16, with "+compile" for torch.compile and "+graphs" for its graphs too."""
+    """kind: fp64, fp32, tf32 or fp16; "+compile" for torch.compile, "+graphs" for its CUDA graphs too."""
     precision, *options = kind.split("+")
-    dtype = {"fp64": torch.float64, "fp16": torch.float16}.get(precision, torch.float32)
-    half = dtype == torch.float16
-    module: Any = torch_nets.FeatureModule(NET).eval().requires_grad_(False)
-    module = module.to(device, dtype, memory_format=torch.channels_last)
-    pictures = [torch.from_numpy(nets.picture(size, seed)).to(device) for seed in (1, 2, 3)]
+    stored = {"fp64": torch.float64, "fp16": torch.float16}.get(precision, torch.float32)
     wide = torch.float64 if precision == "fp64" else torch.float32
-    image = pictures[2].to(wide).contiguous(memory_format=torch.channels_last).requires_grad_(True)
-    objective = nets.objective(NET)
-    style, content = [tap.blob for tap in objective.style], objective.content[0].blob
-
-    def features(picture: torch.Tensor) -> dict[str, torch.Tensor]:
-        stored = picture.to(dtype, memory_format=torch.channels_last)
-        return {name: blob.to(wide) for name, blob in module(stored).items()}
-
-    with torch.no_grad():
-        grams = {tap: _gram(features(pictures[0])[tap]) for tap in style}
-        wanted = features(pictures[1])[content].clone()
-
-    def objective_at(picture: torch.Tensor) -> torch.Tensor:
-        blobs = features(picture)
-        terms = sum(F.mse_loss(_gram(blobs[tap]), gram) for tap, gram in grams.items())
-        return objective.style_weight * terms + F.mse_loss(blobs[content], wanted)
-
-    loss_of: Callable[[torch.Tensor], torch.Tensor] = objective_at
+    pictures = [torch.from_numpy(nets.picture(size, seed)).to(device, wide) for seed in (1, 2, 3)]
+    image = pictures[2].contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    loss_of = _objective(pictures, stored, wide)
     if options:
         mode = "reduce-overhead" if "graphs" in options else "default"
-        loss_of = torch.compile(objective_at, mode=mode, dynamic=False)
+        loss_of = torch.compile(loss_of, mode=mode, dynamic=False)
     rule = torch.optim.Adam([image], lr=RATE, fused=device == "cuda" or None)
-    scale = LOSS_SCALE if half else 1.0
+    scale = LOSS_SCALE if stored == torch.float16 else 1.0
 
     def evaluate() -> torch.Tensor:
-        _set_tf32(precision == "tf32" or half)
+        _allow_tf32(precision in ("tf32", "fp16"))
+        if "graphs" in options:
+            torch.compiler.cudagraph_mark_step_begin()
         image.grad = None
         loss = loss_of(image)
         (loss * scale).backward()
-        if half:
+        if scale != 1:
             image.grad.mul_(1 / scale)
         return loss
 
@@ -72,7 +81,6 @@ def torch_run(kind: str, size: int, device: str) -> Run:
         return image.grad.double().cpu().numpy()
 
     return Run(
-        f"torch {kind}",
         step,
         torch.cuda.synchronize if device == "cuda" else lambda: None,
         lambda: float(evaluate().detach()),
@@ -81,7 +89,33 @@ def torch_run(kind: str, size: int, device: str) -> Run:
     )
 
 
-def _set_tf32(allowed: bool) -> None:
+def _objective(
+    pictures: list[torch.Tensor], stored: torch.dtype, wide: torch.dtype
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The loss of a picture, for the Gram matrices of the first picture and the content of the second."""
+    objective = nets.objective(NET)
+    style, content = [tap.blob for tap in objective.style], objective.content[0].blob
+    net = Vgg([*style, content]).eval().requires_grad_(False)
+    net = net.to(pictures[0].device, stored, memory_format=torch.channels_last)
+
+    def features(picture: torch.Tensor) -> dict[str, torch.Tensor]:
+        maps = net(picture.to(stored, memory_format=torch.channels_last))
+        return {name: blob.to(wide) for name, blob in maps.items()}
+
+    with torch.no_grad():
+        painted = features(pictures[0])
+        grams = {tap: _gram(painted[tap]) for tap in style}
+        wanted = features(pictures[1])[content].clone()
+
+    def loss_of(picture: torch.Tensor) -> torch.Tensor:
+        maps = features(picture)
+        terms = sum(F.mse_loss(_gram(maps[tap]), gram) for tap, gram in grams.items())
+        return objective.style_weight * terms + F.mse_loss(maps[content], wanted)
+
+    return loss_of
+
+
+def _allow_tf32(allowed: bool) -> None:
     """PyTorch has one switch for the whole process; runs take turns."""
     torch.backends.cudnn.allow_tf32 = allowed
     torch.backends.cuda.matmul.allow_tf32 = allowed

@@ -53,6 +53,7 @@ def verdicts(record: Record) -> list[Record]:
         _least("200 iterations at 512 px, fp16, s", 0.4, _painting_seconds(record)),
         _all("same bits from run to run", [*rows_of(record, "determinism")]),
         _all("recorded graph equals its launches", rows_of(record, "recorded")),
+        _suites(record),
     ]
     for size in (512, 1024):
         wide = _speedup(record, size, ("nst fp32", "nst tf32"), ("fp32", "tf32"))
@@ -77,6 +78,14 @@ def _all(what: str, rows: Sequence[Record]) -> Record:
     equal = [bool(row["equal"]) for row in rows]
     met = {"measured": f"{sum(equal)} of {len(equal)}", "met": all(equal)} if equal else {}
     return {"what": what, "wanted": "all", **met}
+
+
+def _suites(record: Record) -> Record:
+    rows = rows_of(record, "suites")
+    failed = sum(row["failed"] for row in rows)
+    text = f"{failed} of {failed + sum(row['passed'] for row in rows)} fail"
+    met = {"measured": text, "met": failed == 0} if rows else {}
+    return {"what": "kernels and layers, the suite on the GPU", "wanted": "none fails", **met}
 
 
 def _gradient_error(record: Record, precision: str) -> float | None:

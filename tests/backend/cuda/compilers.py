@@ -31,12 +31,6 @@ def assembly(source: str, storage: str, architecture: int) -> str:
     return _run_nvcc(source, [*options, "-ptx"])[1]
 
 
-def resource_report(source: str, storage: str, architecture: int) -> str:
-    """What ptxas -v says about registers, stack and spills. Skips without nvcc."""
-    options = [*_options(storage), f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v"]
-    return _run_nvcc(source, options)[0]
-
-
 def _options(storage: str) -> list[str]:
     return [*COMPILE_OPTIONS, f"-DNST_STORAGE={STORAGES[storage]}"]
 
