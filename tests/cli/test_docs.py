@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from nst.cli.flag_help import OBJECTIVE, RESULT, SOLVER, SPREAD, TOTAL_VARIATION
+from nst.cli.flag_help import (
+    OBJECTIVE,
+    RESULT,
+    SOLVER,
+    SPREAD,
+    TOTAL_VARIATION,
+    VIDEO,
+    video_field,
+)
 from nst.cli.main import COMMANDS, _parser
 from nst.cli.solve import add_flags
-from nst.proto import InitialImage, StyleTransferParameter, TVLossParameter
+from nst.proto import InitialImage, StyleTransferParameter, TVLossParameter, VideoParameter
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs/cli.md").read_text(encoding="utf-8")
 
@@ -65,6 +73,11 @@ def test_every_field_of_the_start_has_a_flag() -> None:
 
 def test_every_field_of_total_variation_has_a_flag() -> None:
     assert {field.name for field in TVLossParameter.DESCRIPTOR.fields} == set(TOTAL_VARIATION)
+
+
+def test_every_field_of_a_video_has_a_flag() -> None:
+    fields = {field.name for field in VideoParameter.DESCRIPTOR.fields}
+    assert fields == {video_field(flag) for flag in VIDEO}
 
 
 def test_every_flag_of_a_run_has_help() -> None:

@@ -46,6 +46,11 @@ def soft_mask(*shape: int, seed: int = 0) -> Values:
     return np.random.default_rng([seed, *shape]).uniform(-0.3, 1.0, shape).clip(0, None)
 
 
+def frames(*shape: int) -> tuple[Values, Values, Values]:
+    """A frame, the warped frame before, and weights from 0 to 1, some of them 0."""
+    return normal(*shape), normal(*shape, seed=1), soft_mask(shape[0], 1, *shape[2:])
+
+
 def raw_moments(features: Values, *, diagonal: bool = False) -> Values:
     """What Moments makes of (N, C, K), by another way."""
     second = np.einsum("nck,ndk->ncd", features, features) / features.shape[2]
@@ -819,6 +824,15 @@ CASES: dict[str, list[GradientCase]] = {
     "TanH": [
         case("default", 'type: "TanH"', normal(3, 4)),
         case("in place", 'type: "TanH"', normal(3, 4), in_place=True),
+    ],
+    "TemporalLoss": [
+        case("held", 'type: "TemporalLoss"', *frames(2, 3, 4, 5), wrt=[0]),
+        case(
+            "relative",
+            'type: "TemporalLoss" temporal_loss_param { relative: true }',
+            *frames(1, 3, 4, 3),
+            wrt=[0],
+        ),
     ],
     "Tile": [
         case("default", 'type: "Tile" tile_param { tiles: 3 }', normal(2, 3, 2)),

@@ -51,6 +51,8 @@ def paint_all(args: argparse.Namespace, report: Report) -> int:
     args.output = None
     args.overwrite = True  # a batch names its outputs itself
     settings = read_settings(args)
+    if settings.style_transfer_param.video.frames:
+        raise UsageError("--batch: not with the frames of a video")
     library = StyleLibrary(args.library) if args.library is not None else None
 
     def save(job: StyleJob, result: StyleResult, output: Path) -> None:

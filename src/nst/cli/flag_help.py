@@ -60,7 +60,20 @@ TOTAL_VARIATION = {
     "epsilon": "added under that exponent's root",
     "form": "which differences total variation counts",
 }
+VIDEO = {
+    "frames": "paint these frames one after the other: a folder, a pattern, or an animated GIF, WebP or "
+    "APNG. --output is then a folder, or an animation: .gif, .webp, .apng",
+    "temporal_weight": "how firmly a frame is held to the one before; 0 lets it go",
+    "temporal_distances": "how many frames back it is held to, as in 1,2,4; default 1",
+    "flow": "where the motion between frames comes from",
+    "flow_files": "folder of backward_I_J.flo and forward_J_I.flo (or .npy)",
+    "frame_iterations": "of every frame after the first",
+    "fps": "frames a second of an animation, if the source does not tell",
+}
+"""Fields of the video block by flag; `video_field` is the field of a flag."""
+
 SPREAD = (
+    "video",
     "content",
     "style",
     "init",
@@ -70,6 +83,11 @@ SPREAD = (
     "color_order",
 )
 """Fields of the style block that have flags of their own making."""
+
+
+def video_field(flag: str) -> str:
+    """The field of VideoParameter that a flag of VIDEO sets."""
+    return {"temporal_distances": "distances", "frame_iterations": "iterations"}.get(flag, flag)
 
 
 def objective_fields() -> dict[str, str]:

@@ -18,13 +18,13 @@ def tell_plan(job: StyleJob, backend: str, report: Report) -> int:
         report.row(
             f"{stage.stage.size} px",
             f"{width}x{height}, {stage.stage.iterations} iterations of {stage.iteration_s:.3g} s: "
-            f"{clock(stage.seconds)}, memory {_bytes(stage.peak_bytes)}",
+            f"{clock(stage.seconds)}, memory {bytes_text(stage.peak_bytes)}",
         )
-    free = "unknown" if plan.available_bytes is None else _bytes(plan.available_bytes)
+    free = "unknown" if plan.available_bytes is None else bytes_text(plan.available_bytes)
     report.row("time", f"about {clock(plan.seconds)}")
     report.row(
         "memory",
-        f"{_bytes(plan.peak_bytes)} at most, of it {_bytes(plan.held_bytes)} held; {free} free",
+        f"{bytes_text(plan.peak_bytes)} at most, of it {bytes_text(plan.held_bytes)} held; {free} free",
     )
     if plan.corrections != plan.wanted_corrections:
         report.row(
@@ -34,5 +34,6 @@ def tell_plan(job: StyleJob, backend: str, report: Report) -> int:
     return DONE
 
 
-def _bytes(count: int) -> str:
+def bytes_text(count: int) -> str:
+    """`1.23 GB`, `45 MB`."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

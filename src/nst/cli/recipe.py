@@ -14,8 +14,13 @@ from nst.style.job import StyleJob
 from nst.style.run import StyleResult
 
 
-def recipe_of(args: argparse.Namespace, job: StyleJob, result: StyleResult) -> Recipe:
-    """Command, settings as prototxt, versions, hashes, seed, backend and outcome of a finished run."""
+def recipe_of(
+    args: argparse.Namespace, job: StyleJob, result: StyleResult, run: str | None = None
+) -> Recipe:
+    """Command, settings as prototxt, versions, hashes, seed, backend and outcome of a finished run.
+
+    `run` is the fingerprint, if it is not that of the job alone.
+    """
     last = result.history[-1]
     return Recipe(
         command=args.command,
@@ -30,7 +35,7 @@ def recipe_of(args: argparse.Namespace, job: StyleJob, result: StyleResult) -> R
             "height": last.size[0],
             "width": last.size[1],
             "stopped": result.stop_reason,
-            FINGERPRINT: run_fingerprint(job),
+            FINGERPRINT: run or run_fingerprint(job),
             "recoveries": [str(recovery) for recovery in result.recoveries],
         },
     )
@@ -41,6 +46,9 @@ def _without_folders(settings: SolverParameter) -> SolverParameter:
     bare.CopyFrom(settings)
     style = bare.style_transfer_param
     style.output = Path(style.output).name
+    for name in ("frames", "flow_files"):
+        if style.HasField("video") and getattr(style.video, name):
+            setattr(style.video, name, Path(getattr(style.video, name)).name)
     holders = [(bare, "net"), (bare, "snapshot_prefix"), (style.content, "image")]
     holders += [(style.init, "image"), *((term, "image") for term in style.style)]
     for message, name in holders:

@@ -19,7 +19,8 @@ from nst.cli.plot import check_plot_path, need_matplotlib
 from nst.cli.progress import display_for
 from nst.cli.report import Report, announce
 from nst.cli.solve_settings import read_settings
-from nst.cli.style_flags import add_style_flags
+from nst.cli.style_flags import add_style_flags, add_video_flags
+from nst.cli.video import paint_video
 from nst.cli.writable import check_writable
 from nst.io.atomic import write_atomically
 from nst.io.picture_output import check_writable as check_picture_writable
@@ -94,6 +95,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="keep style statistics in this file, and take them from it; see `nst library`",
     )
     add_batch_flags(parser.add_argument_group("many pictures"))
+    add_video_flags(parser.add_argument_group("frames of a video"))
     run_flags.add_argument(
         "--overwrite",
         action=argparse.BooleanOptionalAction,
@@ -118,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
         if args.batch is not None:
             return paint_all(args, report)
         settings = read_settings(args)
+        if settings.style_transfer_param.video.frames:
+            return paint_video(args, settings, report)
         check_picture_writable(settings.style_transfer_param.output)
         backend, reason = choose_backend(args)
         job = load_job(settings, backend)

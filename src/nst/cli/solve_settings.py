@@ -36,6 +36,9 @@ def read_settings(args: argparse.Namespace) -> SolverParameter:
     settings = with_preset(base, flags)
     apply_to_styles(settings, args)
     style = settings.style_transfer_param
+    if style.video.frames:
+        _take_frames(settings, base, is_users)
+        return settings
     named = bool(args.output) or (is_users and bool(style.output))
     if args.resume is not None and not named:
         style.output = str(args.resume.with_suffix(".png"))
@@ -84,6 +87,21 @@ def _solver_of_model(name: str) -> Path:
             f"{', '.join(models) or 'none'}).{did_you_mean(name, models)}"
         )
     return locate_models() / name / "solver.prototxt"
+
+
+def _take_frames(settings: SolverParameter, base: SolverParameter, is_users: bool) -> None:
+    """Frames stand in for the content picture; without a name the output is a folder made of theirs."""
+    style, below = settings.style_transfer_param, base.style_transfer_param
+    if is_users and below.video.frames and below.content.image:
+        raise UsageError(
+            f"video: frames or a content picture, not both (got {below.video.frames} and "
+            f"{below.content.image})"
+        )
+    style.content.ClearField("image")
+    if not style.output:
+        frames = Path(style.video.frames)
+        names = [frames.stem or frames.name, *(Path(term.image).stem for term in style.style)]
+        style.output = "_".join(filter(None, names)).replace("*", "").replace("?", "")
 
 
 # ---- where the picture goes ------------------------------------------------------------------------------

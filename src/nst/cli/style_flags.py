@@ -13,13 +13,29 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from nst.cli.flag_help import RESULT, SOLVER, TOTAL_VARIATION, objective_fields
+from nst.cli.flag_help import (
+    RESULT,
+    SOLVER,
+    TOTAL_VARIATION,
+    VIDEO,
+    objective_fields,
+    video_field,
+)
 from nst.cli.flag_values import enum, layers, numbers, picture_with_weight, whole
-from nst.proto import InitialImage, SolverParameter, StyleTransferParameter, TVLossParameter
+from nst.proto import (
+    InitialImage,
+    SolverParameter,
+    StyleTransferParameter,
+    TVLossParameter,
+    VideoParameter,
+)
 
 _STYLE_FIELDS: Mapping[str, Any] = StyleTransferParameter.DESCRIPTOR.fields_by_name
 _START: Any = InitialImage.DESCRIPTOR.fields_by_name["from"]
 _SOLVER_FIELDS: Mapping[str, Any] = SolverParameter.DESCRIPTOR.fields_by_name
+
+_PATHS = {"output": "FILE", "frames": "FOLDER|PATTERN|FILE", "flow-files": "FOLDER"}
+"""Flags of text that name files -> how --help shows their value."""
 
 
 def add_style_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +74,13 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
     for name, text in TOTAL_VARIATION.items():
         _add_field(objective, TVLossParameter.DESCRIPTOR.fields_by_name[name], text, prefix="tv-")
     _add_solver_flags(parser.add_argument_group("solver"))
+
+
+def add_video_flags(group: argparse._ArgumentGroup) -> None:
+    """Adds the flags of a run over many frames."""
+    for name, text in VIDEO.items():
+        field = VideoParameter.DESCRIPTOR.fields_by_name[video_field(name)]
+        _add_field(group, field, text, flag=name.replace("_", "-"))
 
 
 # ---- the groups ------------------------------------------------------------------------------------------
@@ -122,8 +145,10 @@ def _add_fields(group: argparse._ArgumentGroup, texts: dict[str, str]) -> None:
         _add_field(group, _STYLE_FIELDS.get(name) or _SOLVER_FIELDS[name], text)
 
 
-def _add_field(group: argparse._ArgumentGroup, field: Any, text: str, *, prefix: str = "") -> None:
-    flag = prefix + field.name.replace("_", "-")
+def _add_field(
+    group: argparse._ArgumentGroup, field: Any, text: str, *, prefix: str = "", flag: str = ""
+) -> None:
+    flag = flag or prefix + field.name.replace("_", "-")
     kind = field.cpp_type
     read: Callable[[str], Any]
     if kind == FieldDescriptor.CPPTYPE_BOOL:
@@ -133,7 +158,7 @@ def _add_field(group: argparse._ArgumentGroup, field: Any, text: str, *, prefix:
         words = ",".join(value.name.lower() for value in field.enum_type.values)
         metavar, read = f"{{{words}}}", enum(field)
     elif kind == FieldDescriptor.CPPTYPE_STRING:
-        metavar, read = "FILE" if flag == "output" else "NAME", str
+        metavar, read = _PATHS.get(flag, "NAME"), str
     elif kind in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
         metavar, read = "X", float
     else:

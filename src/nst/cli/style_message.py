@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nst.cli.flag_help import RESULT, SOLVER, TOTAL_VARIATION, objective_fields
+from nst.cli.flag_help import (
+    RESULT,
+    SOLVER,
+    TOTAL_VARIATION,
+    VIDEO,
+    objective_fields,
+    video_field,
+)
 from nst.cli.flag_values import WeightedName
 from nst.errors import UsageError
 from nst.proto import InitialImage, SolverParameter, StyleTransferParameter
@@ -33,6 +40,7 @@ def to_message(args: argparse.Namespace) -> SolverParameter:
     for name in TOTAL_VARIATION:
         if getattr(args, f"tv_{name}") is not None:
             setattr(style.tv_loss_param, name, getattr(args, f"tv_{name}"))
+    _set_video(style, args)
     _set_pictures(style, args)
     _set_preprocessing(style, args)
     if not style.ListFields():
@@ -56,6 +64,15 @@ def apply_to_styles(settings: SolverParameter, args: argparse.Namespace) -> None
             term.scale = scales[number] if len(scales) > 1 else scales[0]
         if args.style_stretch is not None:
             term.stretch = args.style_stretch
+
+
+def _set_video(style: StyleTransferParameter, args: argparse.Namespace) -> None:
+    for flag in VIDEO:
+        value, name = getattr(args, flag, None), video_field(flag)
+        if isinstance(value, list):
+            getattr(style.video, name).extend(value)
+        elif value is not None:
+            setattr(style.video, name, value)
 
 
 def _set_pictures(style: StyleTransferParameter, args: argparse.Namespace) -> None:

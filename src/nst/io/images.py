@@ -103,7 +103,7 @@ def as_array(source: npt.NDArray[Any] | Image.Image) -> npt.NDArray[Any]:
     """
     if not isinstance(source, Image.Image):
         return source
-    with _one_line_errors(Path(getattr(source, "filename", "") or "picture")):
+    with one_line_errors(Path(getattr(source, "filename", "") or "picture")):
         rgb, alpha = to_rgb_and_alpha(_upright(source.copy(), []), [])
     return rgb if alpha is None else np.dstack([rgb, alpha])
 
@@ -115,9 +115,9 @@ def read_picture(path: str | Path, *, background: tuple[float, float, float] = W
     Pillow's limit against decompression bombs (about 179 million).
     """
     path = Path(path)
-    with _one_line_errors(path), _open(path) as file:
+    with one_line_errors(path), _open(path) as file:
         notes: list[str] = []
-        image = _first_frame(file, notes)
+        image = open_picture(file, notes)
         mode, size = image.mode, image.size
         if not keeps_all_bits(image):
             notes.append("16 bits per channel: the upper 8 are used")
@@ -150,7 +150,7 @@ def sha256_of(file: BinaryIO) -> str:
 
 
 @contextmanager
-def _one_line_errors(path: Path) -> Iterator[None]:
+def one_line_errors(path: Path) -> Iterator[None]:
     """Turns whatever a decoder raises into an ImageError that names the file.
 
     Damaged files make Pillow's decoders raise nearly anything (OSError, ValueError, SyntaxError,
@@ -189,8 +189,11 @@ def _open(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _first_frame(file: BinaryIO, notes: list[str]) -> Image.Image:
-    """Opens the picture and checks its size; no pixel is decoded yet."""
+def open_picture(file: BinaryIO, notes: list[str]) -> Image.Image:
+    """Opens a picture at its first frame and checks its size; no pixel is decoded yet.
+
+    Raises whatever the decoder does, to be caught by `one_line_errors`.
+    """
     Image.init()
     formats = [name for name in _READABLE if name in Image.OPEN]
     try:

@@ -20,7 +20,7 @@ CAFFE_TYPES = (
 STYLE_TYPES = (
     *("Gram", "Event", "Scalar", "TVLoss"),
     *("Moments", "WassersteinLoss", "MomentsLoss", "RelativeLoss", "MMDLoss", "Pad"),
-    *("HistogramLoss", "MRFLoss"),
+    *("HistogramLoss", "MRFLoss", "TemporalLoss"),
 )
 LAYER_TYPES = CAFFE_TYPES + STYLE_TYPES
 SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "LBFGS")

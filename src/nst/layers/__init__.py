@@ -73,6 +73,7 @@ from nst.layers.split import Split
 from nst.layers.spp import SPP
 from nst.layers.swish import Swish
 from nst.layers.tanh import TanH
+from nst.layers.temporal_loss import TemporalLoss
 from nst.layers.threshold import Threshold
 from nst.layers.tile import Tile
 from nst.layers.tv_loss import TVLoss
@@ -150,6 +151,7 @@ LAYERS: tuple[type[Layer], ...] = (
     Swish,
     TVLoss,
     TanH,
+    TemporalLoss,
     Threshold,
     Tile,
     WassersteinLoss,

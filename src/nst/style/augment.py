@@ -4,6 +4,7 @@
     add_statistics                                 the extraction net of steps 1 to 4
     add_targets, add_content_losses,               the solver net of steps 5 to 12
     add_style_losses, add_tv_loss,
+    add_temporal_losses (frames of a video),
     freeze_weights, image_as_parameter
 
 Names are MyCaffe's: gram_X, input_X, event_X, loss_X, input1. X is the name of a *blob*: with in-place
@@ -36,6 +37,7 @@ from nst.style.feature_net import (
 )
 from nst.style.objective import Objective, content_loss_weight, gate_for
 from nst.style.statistics import add_statistic, statistic_blob, style_loss
+from nst.style.temporal import add_temporal_losses
 
 
 def for_extraction(net: NetParameter, objective: Objective) -> NetParameter:
@@ -68,6 +70,7 @@ def for_solving(
     net = add_content_losses(net, objective, targets)
     net = add_style_losses(net, objective, targets)
     net = add_tv_loss(net, objective)
+    net = add_temporal_losses(net, objective, targets)
     net = freeze_weights(net, param_counts)
     net = image_as_parameter(net, image_shape)
     net.force_backward = False

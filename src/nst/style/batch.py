@@ -140,7 +140,7 @@ class Batch:
         if job is not asked and is_painted(output, job):
             return SKIPPED, ""
         file = SnapshotFile(snapshot_path(output), every=job.settings.snapshot)
-        resume = file.path if _may_resume(file.path, job) else None
+        resume = file.path if may_resume(file.path, job) else None
         self._run = StyleRun(
             job, list(self.observers), snapshots=file, resume=resume, statistics=self.store
         )
@@ -211,16 +211,21 @@ def run_fingerprint(job: StyleJob) -> str:
 
 def is_painted(output: Path, job: StyleJob) -> bool:
     """Whether the output is there and carries the recipe of this very job, run to its end."""
+    return output.is_file() and carries(output, run_fingerprint(job))
+
+
+def carries(output: Path, run: str) -> bool:
+    """Whether the output is there with this fingerprint of a run in its recipe."""
     if not output.is_file():
         return False
     try:
         results = read_recipe(output).results
     except FileError:
         return False
-    return results.get(FINGERPRINT) == run_fingerprint(job)
+    return results.get(FINGERPRINT) == run
 
 
-def _may_resume(path: Path, job: StyleJob) -> bool:
+def may_resume(path: Path, job: StyleJob) -> bool:
     """Whether there is a snapshot of this job; another one's is left behind, and that is said."""
     if not path.is_file():
         return False

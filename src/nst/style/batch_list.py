@@ -18,12 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nst.errors import FileError, NstError, UsageError, did_you_mean
+from nst.io.frames import PICTURE_SUFFIXES
 from nst.io.prototxt import parse_solver
 from nst.proto import SolverParameter, StyleTransferParameter
 
-PICTURE_SUFFIXES = frozenset(
-    (*(".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm"), ".avif")
-)
 _PATHS = ("content", "style", "output")
 
 

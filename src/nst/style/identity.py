@@ -19,6 +19,7 @@ from nst.style.job import StyleJob
 
 SILENT_FIELDS = frozenset(
     (
+        *("frames", "distances", "flow", "flow_files", "fps"),
         *("net", "net_param", "weights", "image", "mask", "output", "max_iter", "size", "sizes"),
         *(
             "iterations",

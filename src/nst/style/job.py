@@ -28,6 +28,7 @@ from nst.style.objective_settings import read_objective, read_taps
 from nst.style.presets import find_preset
 from nst.style.schedule import Stage, read_schedule
 from nst.style.statistics import statistic_blob
+from nst.style.temporal import TemporalTarget
 
 log = logging.getLogger("nst.style")
 
@@ -62,6 +63,8 @@ class StyleJob:
     stages: tuple[Stage, ...]
     seed: int
     output: Path | None
+    temporal: tuple[TemporalTarget, ...] = ()
+    """Of a frame of a video: the earlier frames that it is held to."""
     files: dict[str, FileRecord] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What the user should know before the run: settings made for another model, and the like."""
@@ -134,6 +137,11 @@ def anchored(settings: SolverParameter, folder: Path) -> SolverParameter:
         holders += [(style.content, "image")] if style.HasField("content") else []
         holders += [(style.init, "image")] if style.HasField("init") else []
         holders += [(term, "image") for term in style.style]
+        holders += (
+            [(style.video, "frames"), (style.video, "flow_files")]
+            if style.HasField("video")
+            else []
+        )
     for message, name in holders:
         if getattr(message, name):
             setattr(message, name, str(folder / Path(getattr(message, name)).expanduser()))

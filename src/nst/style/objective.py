@@ -56,13 +56,15 @@ class Objective:
     """What convolutions see beyond the edge (PadParameter.Mode); None leaves zeros."""
     pad_every_layer: bool = False
     """Whether `padding` is for all convolutions, not only for those of the picture."""
+    temporal_weight: float = 0.0
+    """Of each term that holds a frame of a video to an earlier one (`style.temporal`)."""
 
     def __post_init__(self) -> None:
         if not self.content and not self.style and not self.tv_weight:
             raise UsageError(
                 "objective: no term (got no content, style or TV weight, expected one)"
             )
-        weights = [self.content_weight, self.style_weight, self.tv_weight]
+        weights = [self.content_weight, self.style_weight, self.tv_weight, self.temporal_weight]
         weights += [tap.weight for tap in self.content + self.style]
         if any(weight < 0 or not math.isfinite(weight) for weight in weights):
             raise UsageError(f"objective: weights must be finite and >= 0 (got {weights})")

@@ -31,6 +31,7 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
         pooling=param.pooling if param.HasField("pooling") else None,
         padding=param.padding if param.HasField("padding") else None,
         pad_every_layer=param.pad_every_layer,
+        temporal_weight=param.video.temporal_weight,
     )
 
 

@@ -68,6 +68,8 @@ class StyleResult:
     """Every time the run diverged and went on from its last good picture."""
     gradient_shares: tuple[Shares, ...] = ()
     """With `report_gradients`: at the end of each size, how much each loss term pulls at the picture."""
+    painted: Picture | None = None
+    """What was painted, before `color` brought the content's colours back."""
 
     @property
     def image(self) -> NDArray[np.uint8]:

@@ -28,10 +28,10 @@ from nst.style.recovery import DivergenceGuard
 from nst.style.run_snapshot import RunSnapshot, SnapshotFile, read_run_snapshot
 from nst.style.schedule import Stage
 from nst.style.statistics_store import StatisticsStore, style_targets
+from nst.style.temporal import temporal_targets
 from nst.style.transfer import FeatureNet, StylePicture, Targets, build_painting_net
 
 Picture = NDArray[np.float32]
-
 
 Observer = Callable[[Progress, "StyleRun"], None]
 
@@ -88,6 +88,7 @@ class StyleRun:
             alpha,
             tuple(self._recoveries),
             tuple(self._shares),
+            np.clip(picture, 0, 255),
         )
 
     @property
@@ -237,6 +238,7 @@ class StyleRun:
         if job.content is not None and job.objective.content:
             content = job.transform.encode(resize(job.content.rgb, shape))
             targets.update(features.capture_content(content))
+        targets.update(temporal_targets(job.temporal, job.transform, shape))
         return targets
 
     def _style_pictures(self, stage: Stage, shape: tuple[int, int]) -> list[StylePicture]:

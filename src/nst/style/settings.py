@@ -29,6 +29,7 @@ _OF_THE_MODEL_OR_USER = (
     "color_order",
     "output",
     "save_every",
+    "video",
 )
 
 _INSTEAD_OF = {"size": ("sizes", "iterations"), "sizes": ("size", "iterations")}
