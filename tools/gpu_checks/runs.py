@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,15 @@ class Run:
     picture: Callable[[], NDArray[Any]]
 
 
-def painting_net(backend: Backend, size: int, *, dtype: Any = np.float32) -> Net:
+@cache
+def random_weights() -> nets.Weights:
+    """Of VGG19, the same in every process."""
+    return nets.random_weights(NET)
+
+
+def painting_net(backend: Backend, size: int) -> Net:
     """The net whose parameter is the picture, with targets of a style and a content picture."""
-    weights, objective = nets.random_weights(NET), nets.objective(NET)
+    weights, objective = random_weights(), nets.objective(NET)
     features = FeatureNet(nets.feature_net(NET), objective, weights, backend)
     targets = features.capture_style([StylePicture(nets.picture(size, 1))])
     targets |= features.capture_content(nets.picture(size, 2))

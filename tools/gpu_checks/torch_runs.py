@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from benchmark import nets
 from numpy.typing import NDArray
 
-from gpu_checks.runs import NET, RATE, Run
+from gpu_checks.runs import NET, RATE, Run, random_weights
 from gpu_checks.vgg import LAYERS, POOLED
 
 LOSS_SCALE = 1024.0
@@ -27,7 +27,7 @@ class Vgg(torch.nn.Module):
     def __init__(self, taps: list[str]) -> None:
         super().__init__()
         self.taps = taps
-        weights = nets.random_weights(NET)
+        weights = random_weights()
         for layer in LAYERS:
             convolution = torch.nn.Conv2d(layer.inputs, layer.outputs, 3, padding=1)
             with torch.no_grad():

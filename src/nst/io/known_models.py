@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from nst.errors import FileError, WeightsError, did_you_mean
 from nst.io.picture_transform import VGG_MEAN, PictureTransform
 
@@ -94,7 +92,11 @@ def find_model(name: str) -> KnownModel:
 def cache_folder() -> Path:
     """Where fetched weights are kept: `NST_CACHE`, else the user's cache folder of the platform."""
     chosen = os.environ.get("NST_CACHE")
-    return _at_home(chosen) if chosen else platformdirs.user_cache_path("nst", False)
+    if chosen:
+        return _at_home(chosen)
+    import platformdirs  # here: only what fetches or looks for weights needs it
+
+    return platformdirs.user_cache_path("nst", False)
 
 
 def cached_file(model: KnownModel, cache: Path | None = None) -> Path:

@@ -315,13 +315,13 @@ def test_local_response_normalisation(
     np.testing.assert_allclose(got, expected_dx, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
+@pytest.mark.parametrize("mode", ["edge", "reflect", "constant", "wrap"])
 def test_borders_and_their_gradients(
     rig: KernelRig, rng: np.random.Generator, storage: str, mode: str
 ) -> None:
     x, (ph, pw) = values(rng, (2, 5, 4, 3), storage), (3, 2)
     border = ((0, 0), (0, 0), (ph, ph), (pw, pw))
-    number = ["constant", "edge", "reflect"].index(mode)
+    number = ["edge", "reflect", "constant", "wrap"].index(mode)  # as PadParameter numbers them
     expected = np.pad(x, border, mode=mode)
     y = rig.buffer(to_map(expected * 0 + 5, storage))
     sizes = 2, 4, 3, 8, ph, pw, number

@@ -1,10 +1,11 @@
-// Borders of maps (layers/pad.py): zeros, the edge's own values, or the mirrored inside. One thread per group of the
-// output (backward: of the input, which adds up all places that were copied from it).
+// Borders of maps (layers/pad.py): the edge's own values, the mirrored inside, zeros, or the far side. One thread per
+// group of the output (backward: of the input, which adds up all places that were copied from it).
 #include "vectors.cuh"
 
-#define NST_ZERO 0
-#define NST_REPLICATE 1
-#define NST_REFLECT 2
+#define NST_REPLICATE 0  // as PadParameter numbers them
+#define NST_REFLECT 1
+#define NST_ZERO 2
+#define NST_CIRCULAR 3
 
 // The place that an output place is copied from, or -1 for zero.
 NST_INLINE int origin(int place, int size, int pad, int mode) {
@@ -12,6 +13,7 @@ NST_INLINE int origin(int place, int size, int pad, int mode) {
   if (inside >= 0 && inside < size) return inside;
   if (mode == NST_ZERO) return -1;
   if (mode == NST_REPLICATE) return inside < 0 ? 0 : size - 1;
+  if (mode == NST_CIRCULAR) return inside < 0 ? inside + size : inside - size;
   return inside < 0 ? -inside : 2 * size - 2 - inside;
 }
 
