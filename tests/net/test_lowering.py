@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from nst.backend.numpy_backend import NumpyBackend
-from nst.backend.operations import Convolve, Fork, GramMatrix, Pool, Rectify
+from nst.backend.operations import (
+    BatchNormalise,
+    ChannelScale,
+    Convolve,
+    Fork,
+    GramMatrix,
+    Pool,
+    Rectify,
+)
 from nst.io.prototxt import parse_net
 from nst.net import Net
 from nst.net.lowering import Execution
@@ -122,3 +130,37 @@ def final_loss(blob: str) -> str:
     return f"""layer {{ name: "u" type: "Input" top: "u"
                        input_param {{ shape {{ dim: 1 dim: 4 dim: 8 dim: 8 }} }} }}
 layer {{ name: "end" type: "EuclideanLoss" bottom: "{blob}" bottom: "u" top: "end" }}"""
+
+
+NORM = 'layer { name: "norm" type: "BatchNorm" bottom: "a" top: "a" }'
+SCALE = 'layer {{ name: "scale" type: "Scale" bottom: "a" top: "a" {0} scale_param {{ bias_term: true }} }}'
+LEARNED = "param { lr_mult: 1 } param { lr_mult: 1 }"
+
+
+def test_normalisation_scale_and_relu_in_place_run_as_one() -> None:
+    conv, relu = CONV.format("a", "x", FROZEN), RELU.format("a", 0)
+    plan = execution(conv, NORM, SCALE.format(FROZEN), relu, gram_of("a"), LOSS, recycle=False)
+    stored = operation(plan, "norm")
+    assert isinstance(stored, BatchNormalise)
+    assert (stored.uses_stored, stored.joined, stored.keeps_input) == (True, True, False)
+    assert operation(plan, "scale") == ChannelScale(joined=True, keeps_input=False)
+    assert operation(plan, "relua") == Rectify(0.0, True)
+    convolution = operation(plan, "a")
+    assert isinstance(convolution, Convolve)
+    assert not convolution.rectified
+
+
+def test_a_scale_that_learns_makes_the_normalisation_before_it_keep_its_input() -> None:
+    conv = CONV.format("a", "x", FROZEN)
+    plan = execution(conv, NORM, SCALE.format(LEARNED), gram_of("a"), LOSS)
+    norm = operation(plan, "norm")
+    assert isinstance(norm, BatchNormalise)
+    assert (norm.joined, norm.keeps_input) == (True, True)
+    assert operation(plan, "scale") == ChannelScale(joined=False, keeps_input=True)
+
+
+def test_a_scale_with_more_than_a_number_per_channel_runs_by_its_own_code() -> None:
+    conv = CONV.format("a", "x", FROZEN)
+    wide = SCALE.format(LEARNED).replace("bias_term: true", "num_axes: 3")
+    plan = execution(conv, wide, gram_of("a"), LOSS)
+    assert "scale" not in [step.name for step in plan.steps if step]

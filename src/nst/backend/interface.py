@@ -154,6 +154,50 @@ class Backend(ABC):
     def axpy(self, alpha: float, x: Array, y: Array) -> None:
         """y += alpha * x for arrays of one shape."""
 
+    # ---- steps of a solver -------------------------------------------------------------------
+
+    def axpy_dot(
+        self, alpha: float, x: Array, y: Array, z: Array, gate: Array | None = None
+    ) -> float:
+        """y = (y + alpha * x) * gate, in place; returns y . z, accumulated in float64. Vectors of one size;
+        no gate is a gate of ones."""
+        self.axpy(alpha, x, y)
+        if gate is not None:
+            y *= gate
+        return self.dot(y, z)
+
+    def sgd_step(
+        self, data: Array, diff: Array, history: Array, rate: float, momentum: float
+    ) -> None:
+        """history = momentum * history + rate * diff; diff = history; data -= diff. Arrays of one shape."""
+        history *= momentum
+        history += rate * diff
+        diff[...] = history
+        self.axpy(-1.0, diff, data)
+
+    def adam_step(
+        self,
+        data: Array,
+        diff: Array,
+        moments: tuple[Array, Array],
+        rate: float,
+        decays: tuple[float, float],
+        delta: float,
+    ) -> None:
+        """Adam with the bias correction in `rate`. Arrays of one shape.
+
+        m = decays[0] * m + (1 - decays[0]) * diff, v likewise of diff^2, (m, v) = moments;
+        diff = rate * m / (sqrt(v) + delta); data -= diff.
+        """
+        (mean, square), (beta1, beta2) = moments, decays
+        mean *= beta1
+        mean += (1.0 - beta1) * diff
+        square *= beta2
+        square += (1.0 - beta2) * diff * diff
+        diff[...] = mean / (self.xp.sqrt(square) + delta)
+        diff *= rate
+        self.axpy(-1.0, diff, data)
+
 
 def float32_lowest() -> float:
     """-FLT_MAX: what Caffe writes for a pooling window that holds no number."""

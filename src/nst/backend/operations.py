@@ -30,8 +30,29 @@ class Rectify:
 
     slope: float
     defers_mask: bool
-    """Backward, the rectified convolution before it applies the mask while it reads the gradient. The masked
-    gradient itself is then never written, so this needs gradients that nobody asks for."""
+    """Backward, the layer before it that it runs as one with applies the mask while it reads the gradient. A
+    convolution never writes the masked gradient, so this needs gradients that nobody asks for."""
+
+
+@dataclass(frozen=True)
+class BatchNormalise:
+    """BatchNorm."""
+
+    uses_stored: bool
+    fraction: float
+    eps: float
+    joined: bool
+    """The next layer is a Scale or plain ReLU in place on the top: they run as one."""
+    keeps_input: bool
+    """Backward needs the bottom's values, also where the layer works in place."""
+
+
+@dataclass(frozen=True)
+class ChannelScale:
+    """Scale with a factor, and maybe a bias, per channel; `joined` and `keeps_input` as in BatchNormalise."""
+
+    joined: bool
+    keeps_input: bool
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,18 @@ class Distance:
 
 
 Operation = (
-    Convolve | Rectify | Pool | Normalise | GramMatrix | Fork | Join | Gate | Multiply | Distance
+    Convolve
+    | Rectify
+    | BatchNormalise
+    | ChannelScale
+    | Pool
+    | Normalise
+    | GramMatrix
+    | Fork
+    | Join
+    | Gate
+    | Multiply
+    | Distance
 )
 
 

@@ -1,16 +1,19 @@
 """Lowering: what a backend's runner may do with a net. Frozen records, no arrays; `print` shows them.
 
 Per layer it says which operation the layer is (None: only the layer's own code will do), and which
-convolutions run as one with the ReLU after them. With `recycle` it also says which gradients may share a
-buffer: two may if one is dead, its producer having run backward, before the other is born.
+convolutions, batch normalisations and scales run as one with what works in place after them. With
+`recycle` it also says which gradients may share a buffer: two may if one is dead, its producer having run
+backward, before the other is born.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nst.backend.operations import (
+    BatchNormalise,
+    ChannelScale,
     Convolve,
     Distance,
     Fork,
@@ -26,6 +29,7 @@ from nst.backend.operations import (
     Step,
 )
 from nst.core import Layer, Shape
+from nst.layers.batch_norm import BatchNorm
 from nst.layers.concat import Concat
 from nst.layers.convolution import Convolution
 from nst.layers.dropout import Dropout
@@ -36,8 +40,9 @@ from nst.layers.lrn import LRN
 from nst.layers.pooling import Pooling
 from nst.layers.relu import ReLU
 from nst.layers.scalar import Scalar
+from nst.layers.scale import Scale
 from nst.layers.split import Split
-from nst.net.plan import BackwardPlan, Wiring
+from nst.net.plan import BackwardPlan, PlannedLayer, Wiring
 from nst.proto import EventParameter, GramParameter
 
 
@@ -67,16 +72,15 @@ def lower(
 
     shapes: the bottom shapes of every layer. recycle: whether gradients of inner blobs may be lost.
     """
-    rectified = {
-        i for i in range(len(layers) - 1) if _is_rectified(wiring, layers, i) and shapes[i]
-    }
-    steps: list[Step | None] = []
-    for i, layer in enumerate(layers):
-        operation = _operation(layer, shapes[i], i in rectified)
-        if isinstance(operation, Rectify):
-            frozen = i - 1 in rectified and not any(backward.params[i - 1])
-            operation = Rectify(operation.slope, recycle and frozen)
-        steps.append(None if operation is None else Step(i, layer.name, operation))
+    operations = [
+        None if _is_spoiled(wiring, layers, i) else _operation(layer, shapes[i])
+        for i, layer in enumerate(layers)
+    ]
+    _join(wiring, operations, backward, recycle)
+    steps = [
+        None if operation is None else Step(i, layer.name, operation)
+        for i, (layer, operation) in enumerate(zip(layers, operations, strict=True))
+    ]
     slots = _gradient_slots(wiring, steps, backward) if recycle else None
     return Execution(tuple(steps), slots)
 
@@ -84,35 +88,27 @@ def lower(
 # ---- layers as operations ------------------------------------------------------------------------
 
 
-def _is_rectified(wiring: Wiring, layers: Sequence[Layer], i: int) -> bool:
-    """Whether layer i is a convolution and the next one a plain ReLU in place on its top."""
-    convolution, relu = wiring.layers[i], wiring.layers[i + 1]
-    after = layers[i + 1]
-    return (
-        isinstance(layers[i], Convolution)
-        and isinstance(after, ReLU)
-        and after.negative_slope == 0
-        and not after.top_is_overwritten
-        and len(convolution.tops) == 1
-        and relu.bottoms == relu.tops == convolution.tops
-    )
-
-
-def _operation(layer: Layer, shapes: Sequence[Shape], rectified: bool) -> Operation | None:
+def _operation(layer: Layer, shapes: Sequence[Shape]) -> Operation | None:
     """The operation of a layer on feature maps (N, C, H, W); None for every other layer."""
     if not shapes or any(len(shape) != 4 for shape in shapes):
         return None
-    operation = _of_one_map(layer, rectified) if len(shapes) == 1 else None
+    operation = _of_one_map(layer, shapes[0][1]) if len(shapes) == 1 else None
     return operation or _of_any_number(layer)
 
 
-def _of_one_map(layer: Layer, rectified: bool) -> Operation | None:
+def _of_one_map(layer: Layer, channels: int) -> Operation | None:
     if isinstance(layer, Convolution) and layer.axis == 1:
-        return Convolve(layer.geometry, rectified)
+        return Convolve(layer.geometry, False)
     if isinstance(layer, ReLU | LRN) and layer.top_is_overwritten:
         return None  # it must keep its own copy of what it needs going back
     if isinstance(layer, ReLU) and layer.negative_slope >= 0:
         return Rectify(layer.negative_slope, False)
+    if isinstance(layer, BatchNorm):
+        return BatchNormalise(
+            layer.uses_stored, layer.fraction, layer.eps, False, not layer.uses_stored
+        )
+    if isinstance(layer, Scale) and layer.axis == 1 and layer.params[0].shape == (channels,):
+        return ChannelScale(False, False)
     if isinstance(layer, Pooling) and len(layer.param.top) == 1:
         return Pool(None if layer.is_global else layer.window, layer.takes_max)
     if isinstance(layer, LRN) and not layer.is_within_channel:
@@ -138,6 +134,51 @@ def _of_any_number(layer: Layer) -> Operation | None:
     if isinstance(layer, Event) and layer.gate != EventParameter.TARGET_NONZERO:
         return Gate("feature" if layer.gate == EventParameter.FEATURE_POSITIVE else "")
     return None
+
+
+def _is_spoiled(wiring: Wiring, layers: Sequence[Layer], i: int) -> bool:
+    """Whether a per-channel layer reads a split blob that another layer changes in place: then only the
+    layer's own code keeps the values that it needs going back."""
+    if not isinstance(layers[i], BatchNorm | Scale):
+        return False
+    bottoms = set(wiring.layers[i].bottoms)
+    return any(
+        isinstance(layer, Split) and layer.top_is_overwritten and bottoms & set(planned.tops)
+        for planned, layer in zip(wiring.layers[:i], layers, strict=False)
+    )
+
+
+# ---- neighbours that run as one -------------------------------------------------------------------
+
+
+def _join(
+    wiring: Wiring, operations: list[Operation | None], backward: BackwardPlan, recycle: bool
+) -> None:
+    """Marks in `operations` what runs as one with the layer after it, last ones first."""
+    for i in reversed(range(len(operations))):
+        first, second = operations[i], operations[i + 1] if i + 1 < len(operations) else None
+        in_place = second is not None and _works_in_place(wiring, i + 1, wiring.layers[i])
+        rectifies = in_place and isinstance(second, Rectify) and second.slope == 0
+        if isinstance(first, ChannelScale):
+            first = replace(first, keeps_input=any(backward.params[i][:1]))
+        if isinstance(first, Convolve) and rectifies:
+            operations[i] = replace(first, rectified=True)
+            defers = recycle and not any(backward.params[i])
+            operations[i + 1] = Rectify(0.0, defers)
+        elif isinstance(first, BatchNormalise | ChannelScale):
+            scales = in_place and isinstance(second, ChannelScale)
+            keeps = first.keeps_input or (
+                scales and isinstance(second, ChannelScale) and second.keeps_input
+            )
+            operations[i] = replace(first, joined=rectifies or scales, keeps_input=keeps)
+            if rectifies:
+                operations[i + 1] = Rectify(0.0, True)
+
+
+def _works_in_place(wiring: Wiring, i: int, before: PlannedLayer) -> bool:
+    """Whether layer i does nothing but change the only top of the layer before it."""
+    layer = wiring.layers[i]
+    return len(before.tops) == 1 and layer.bottoms == layer.tops == before.tops
 
 
 # ---- lifetimes of gradients --------------------------------------------------------------------------

@@ -20,7 +20,7 @@ class AdaDelta(GradientRule):
     type = "AdaDelta"
     moments = 2
 
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
         gradients, steps = history
         decay, delta = self.param.momentum, self.param.delta
         gradients *= decay
@@ -29,3 +29,4 @@ class AdaDelta(GradientRule):
         steps *= decay
         steps += (1.0 - decay) * diff * diff
         diff *= rate
+        self.net.backend.axpy(-1.0, diff, data)

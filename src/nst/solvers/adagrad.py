@@ -12,8 +12,9 @@ class AdaGrad(GradientRule):
     type = "AdaGrad"
     momentum_refused = True
 
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
         (h,) = history
         h += diff * diff
         diff /= self.net.backend.xp.sqrt(h) + self.param.delta
         diff *= rate
+        self.net.backend.axpy(-1.0, diff, data)

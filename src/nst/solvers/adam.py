@@ -23,15 +23,12 @@ class Adam(GradientRule):
     type = "Adam"
     moments = 2
 
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
         mean, square = history
-        beta1, beta2 = self.param.momentum, self.param.momentum2
-        mean *= beta1
-        mean += (1.0 - beta1) * diff
-        square *= beta2
-        square += (1.0 - beta2) * diff * diff
-        diff[...] = mean / (self.net.backend.xp.sqrt(square) + self.param.delta)
-        diff *= rate * self._correction(diff.dtype)
+        p = self.param
+        rate *= self._correction(diff.dtype)
+        decays = p.momentum, p.momentum2
+        self.net.backend.adam_step(data, diff, (mean, square), rate, decays, p.delta)
 
     def _correction(self, dtype: DTypeLike) -> float:
         # In the precision of the parameters, as Caffe: 1 - beta2^t loses digits for small t.

@@ -55,8 +55,8 @@ class GradientRule(Solver):
         self._gradient_norm: float | None = None
 
     @abstractmethod
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
-        """Turns the gradient in `diff` into the step to subtract, in place; updates the memory."""
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
+        """Turns the gradient in `diff` into a step and subtracts it from `data`; updates the memory."""
 
     def _update(self, rate: float) -> StopReason | None:
         net = self.net
@@ -72,8 +72,7 @@ class GradientRule(Solver):
             if self.param.iter_size > 1:
                 blob.diff[...] *= 1.0 / self.param.iter_size
             self._regularise(blob, self.param.weight_decay * decay)
-            self._step(blob.diff, memory, rate * lr)
-            net.backend.axpy(-1.0, blob.diff, blob.data)
+            self._step(blob.data, blob.diff, memory, rate * lr)
         self._project()
         return None
 

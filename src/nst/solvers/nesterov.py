@@ -14,10 +14,11 @@ class Nesterov(GradientRule):
 
     type = "Nesterov"
 
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
         (h,) = history
         momentum = self.param.momentum
         old = momentum * h
         h *= momentum
         h += rate * diff
         diff[...] = (1.0 + momentum) * h - old
+        self.net.backend.axpy(-1.0, diff, data)

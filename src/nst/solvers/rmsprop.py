@@ -28,10 +28,11 @@ class RMSProp(GradientRule):
             )
         super().__init__(param, net, **options)
 
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
         (h,) = history
         decay = self.param.rms_decay
         h *= decay
         h += (1.0 - decay) * diff * diff
         diff /= self.net.backend.xp.sqrt(h) + self.param.delta
         diff *= rate
+        self.net.backend.axpy(-1.0, diff, data)

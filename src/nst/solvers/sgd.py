@@ -11,8 +11,5 @@ class SGD(GradientRule):
 
     type = "SGD"
 
-    def _step(self, diff: Array, history: list[Array], rate: float) -> None:
-        (h,) = history
-        h *= self.param.momentum
-        h += rate * diff
-        diff[...] = h
+    def _step(self, data: Array, diff: Array, history: list[Array], rate: float) -> None:
+        self.net.backend.sgd_step(data, diff, history[0], rate, self.param.momentum)

@@ -166,6 +166,35 @@ def test_axpy_adds_a_multiple_in_place(cpu: CpuBackend, rng: np.random.Generator
     np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("n", [5, 16384 + 37])
+@pytest.mark.parametrize("gated", [False, True])
+def test_axpy_dot_is_the_gated_sum_and_its_product(
+    cpu: CpuBackend, rng: np.random.Generator, n: int, gated: bool
+) -> None:
+    x, y, z = (normal(rng, n) for _ in range(3))
+    gate = (normal(rng, n) > 0).astype(np.float32) if gated else None
+    expected = (y.astype(np.float64) + 0.7 * x) * (1 if gate is None else gate)
+    product = cpu.axpy_dot(0.7, x, y, z, gate)
+    assert relative_error(y, expected) < 1e-6
+    assert product == pytest.approx(float(y.astype(np.float64) @ z), rel=1e-12)
+
+
+def test_sgd_and_adam_steps_are_the_references(cpu: CpuBackend, rng: np.random.Generator) -> None:
+    n = 16384 + 37
+    single = [normal(rng, n) for _ in range(4)]
+    single[3] = np.abs(single[3])
+    double = [a.astype(np.float64) for a in single]
+    for backend, (data, diff, mean, square) in ((cpu, single), (REFERENCE, double)):
+        backend.sgd_step(data, diff, mean, 0.1, 0.9)
+        backend.adam_step(data, diff, (mean, square), 0.02, (0.9, 0.99), 1e-3)
+    wrong = [
+        i
+        for i, (a, b) in enumerate(zip(single, double, strict=True))
+        if relative_error(a, b) > 1e-6
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("slope", [0.0, 0.1, -0.5])
 def test_relu_and_its_gradient_follow_the_slope(
     cpu: CpuBackend, rng: np.random.Generator, slope: float

@@ -15,28 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nst.backend.cpu.convolution import Convolution, Problem
-from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, as_planes, blocks
+from nst.backend.cpu.engine import BLOCK, Blocked, FloatArray, address, as_planes, blocks
 from nst.backend.cpu.library import Pool
 from nst.backend.cpu.runner import CpuRunner
+from nst.backend.cpu.vectors import VectorSteps, on_engine
 from nst.backend.geometry import ConvGeometry, PoolGeometry
-from nst.backend.numpy_backend import NumpyBackend
 from nst.backend.operations import GradientSlots
 
 Array = NDArray[Any]
 
 
-def _on_engine(*arrays: Array | None) -> bool:
-    """Whether the engine takes these: float32 and C-contiguous."""
-    return all(a is None or (a.dtype == np.float32 and a.flags.c_contiguous) for a in arrays)
-
-
-class CpuBackend(NumpyBackend):
+class CpuBackend(VectorSteps):
     """Host arrays (numpy) and compiled kernels. Raises BackendUnavailable if the library is missing."""
 
     name = "cpu"
-
-    def __init__(self, threads: int | None = None, isa: str | None = None) -> None:
-        self.engine = Engine(threads, isa)
 
     def runner(self, slots: GradientSlots | None = None) -> CpuRunner:
         return CpuRunner(self.engine, slots)
@@ -95,7 +87,7 @@ class CpuBackend(NumpyBackend):
             )
 
     def _takes_conv(self, x: Array, w: Array, bias: Array | None, out: Array) -> bool:
-        return x.ndim == 4 and x.size > 0 and out.size > 0 and _on_engine(x, w, bias, out)
+        return x.ndim == 4 and x.size > 0 and out.size > 0 and on_engine(x, w, bias, out)
 
     def _input(self, x: FloatArray, problem: Problem, group: int) -> FloatArray | Blocked:
         """One group's input channels: planar for a picture, else converted."""
@@ -118,7 +110,7 @@ class CpuBackend(NumpyBackend):
     # ---- pooling -----------------------------------------------------------------------------------
 
     def max_pool(self, x: Array, geometry: PoolGeometry, out: Array, argmax: Array) -> None:
-        if not _on_engine(x, out) or argmax.dtype != np.int32:
+        if not on_engine(x, out) or argmax.dtype != np.int32:
             return super().max_pool(x, geometry, out, argmax)
         source, target = self._blocked(x), self._scratch(out.shape[0], out.shape[1], out.shape[2:])
         winner = self._scratch(out.shape[0], out.shape[1], out.shape[2:])
@@ -130,7 +122,7 @@ class CpuBackend(NumpyBackend):
     def max_pool_backward(
         self, dy: Array, argmax: Array, geometry: PoolGeometry, dx: Array
     ) -> None:
-        if not _on_engine(dy, dx) or argmax.dtype != np.int32:
+        if not on_engine(dy, dx) or argmax.dtype != np.int32:
             return super().max_pool_backward(dy, argmax, geometry, dx)
         gradient, winner = self._blocked(dy), self._blocked(argmax.view(np.float32))
         target = self._scratch(dx.shape[0], dx.shape[1], dx.shape[2:])
@@ -141,7 +133,7 @@ class CpuBackend(NumpyBackend):
         self.engine.to_planar(target, dx)
 
     def avg_pool(self, x: Array, geometry: PoolGeometry, out: Array) -> None:
-        if not _on_engine(x, out):
+        if not on_engine(x, out):
             return super().avg_pool(x, geometry, out)
         source, target = self._blocked(x), self._scratch(out.shape[0], out.shape[1], out.shape[2:])
         sizes = ct.byref(_pool_sizes(source, target, geometry))
@@ -149,7 +141,7 @@ class CpuBackend(NumpyBackend):
         self.engine.to_planar(target, out)
 
     def avg_pool_backward(self, dy: Array, geometry: PoolGeometry, dx: Array) -> None:
-        if not _on_engine(dy, dx):
+        if not on_engine(dy, dx):
             return super().avg_pool_backward(dy, geometry, dx)
         gradient, target = self._blocked(dy), self._scratch(dx.shape[0], dx.shape[1], dx.shape[2:])
         sizes = ct.byref(_pool_sizes(target, gradient, geometry))
@@ -159,12 +151,12 @@ class CpuBackend(NumpyBackend):
     # ---- pointwise and across channels ---------------------------------------------------------------
 
     def relu(self, x: Array, negative_slope: float, out: Array) -> None:
-        if not _on_engine(x, out):
+        if not on_engine(x, out):
             return super().relu(x, negative_slope, out)
         self.engine.call("nst_relu", address(x), negative_slope, address(out), x.size)
 
     def relu_backward(self, dy: Array, x: Array, negative_slope: float, dx: Array) -> None:
-        if not _on_engine(dy, x, dx):
+        if not on_engine(dy, x, dx):
             return super().relu_backward(dy, x, negative_slope, dx)
         self.engine.call(
             "nst_relu_backward", address(dy), address(x), negative_slope, address(dx), x.size
@@ -173,7 +165,7 @@ class CpuBackend(NumpyBackend):
     def lrn(
         self, x: Array, size: int, alpha: float, beta: float, k: float, scale: Array, out: Array
     ) -> None:
-        if not _on_engine(x, scale, out) or x.ndim < 3:
+        if not on_engine(x, scale, out) or x.ndim < 3:
             return super().lrn(x, size, alpha, beta, k, scale, out)
         flat = as_planes(x)
         source, normaliser, target = self._blocked(flat), self._like(flat), self._like(flat)
@@ -196,7 +188,7 @@ class CpuBackend(NumpyBackend):
         beta: float,
         dx: Array,
     ) -> None:
-        if not _on_engine(x, out, scale, dy, dx) or x.ndim < 3:
+        if not on_engine(x, out, scale, dy, dx) or x.ndim < 3:
             return super().lrn_backward(x, out, scale, dy, size, alpha, beta, dx)
         operands = [self._blocked(as_planes(a)) for a in (x, out, scale, dy)]
         flat = as_planes(dx)
@@ -215,7 +207,7 @@ class CpuBackend(NumpyBackend):
 
     def matmul(self, a: Array, b: Array, out: Array, *, accumulate: bool = False) -> None:
         if not (
-            a.dtype == b.dtype == np.float32 and a.ndim >= 2 and b.ndim >= 2 and _on_engine(out)
+            a.dtype == b.dtype == np.float32 and a.ndim >= 2 and b.ndim >= 2 and on_engine(out)
         ):
             return super().matmul(a, b, out, accumulate=accumulate)
         lead = out.shape[:-2]
@@ -244,14 +236,14 @@ class CpuBackend(NumpyBackend):
         )
 
     def gram(self, x: Array, scale: float, out: Array) -> None:
-        if not _on_engine(x, out):
+        if not on_engine(x, out):
             return super().gram(x, scale, out)
         for features, result in zip(x, out, strict=True):
             source = self._blocked(features[None, :, None])
             self.engine.call("nst_gram", source.address, address(result), *features.shape, scale)
 
     def gram_backward(self, d: Array, x: Array, scale: float, dx: Array) -> None:
-        if not _on_engine(d, x, dx):
+        if not on_engine(d, x, dx):
             return super().gram_backward(d, x, scale, dx)
         for matrix, features, result in zip(d, x, dx, strict=True):
             source = self._blocked(features[None, :, None])
@@ -261,18 +253,6 @@ class CpuBackend(NumpyBackend):
                 *(address(matrix), source.address, target.address, *features.shape, scale, 0),
             )
             self.engine.to_planar(target, result[None, :, None])
-
-    def dot(self, a: Array, b: Array) -> float:
-        if not _on_engine(a, b):
-            return super().dot(a, b)
-        result = ct.c_double()
-        self.engine.call("nst_dot", address(a), address(b), a.size, ct.addressof(result))
-        return result.value
-
-    def axpy(self, alpha: float, x: Array, y: Array) -> None:
-        if not _on_engine(x, y):
-            return super().axpy(alpha, x, y)
-        self.engine.call("nst_axpby", alpha, address(x), 1.0, address(y), address(y), x.size)
 
 
 def _group_problem(x: Array, out: Array, geometry: ConvGeometry) -> Problem:

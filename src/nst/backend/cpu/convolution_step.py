@@ -16,7 +16,14 @@ from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime, Waiting
 from nst.backend.cpu.library import ACCUMULATE, RELU
 from nst.backend.cpu.twins import extent_of, is_feature_map, whole_blocks
 from nst.backend.geometry import ConvGeometry
-from nst.backend.operations import BlobLike, Step
+from nst.backend.operations import (
+    BatchNormalise,
+    BlobLike,
+    ChannelScale,
+    Convolve,
+    Rectify,
+    Step,
+)
 
 
 class ConvolveHandler(Handler):
@@ -34,7 +41,7 @@ class ConvolveHandler(Handler):
             return False
         finish = partial(self._forward, bottom[0], top[0], params)
         if self.operation.rectified:
-            self.runtime.waiting = Waiting(top[0].data_memory, finish)
+            self.runtime.waiting = Waiting(top[0].data_memory, finish, (Rectify,))
         else:
             finish(False)
         return True
@@ -181,7 +188,8 @@ class RectifyHandler(Handler):
             return False
         finish = partial(self._backward, x, y)
         if self.operation.defers_mask:
-            self.runtime.waiting = Waiting(y.diff_memory, finish)
+            partners = (Convolve, BatchNormalise, ChannelScale)
+            self.runtime.waiting = Waiting(y.diff_memory, finish, partners)
         else:
             finish(False)
         return True

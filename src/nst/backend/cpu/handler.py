@@ -9,6 +9,7 @@ from typing import Any
 
 from nst.backend.cpu.engine import Engine
 from nst.backend.cpu.gradients import Gradients
+from nst.backend.cpu.per_channel import ChannelMap
 from nst.backend.cpu.twins import Twins
 from nst.backend.operations import BlobLike, MemoryLike, Step
 
@@ -18,10 +19,14 @@ Flags = Sequence[bool]
 
 @dataclass
 class Waiting:
-    """Half of a fused pair, put off until the other half comes. `finish(True)` runs it fused."""
+    """Half of a fused pair, put off until the other half comes. `finish(True)` runs it fused with a ReLU."""
 
     memory: MemoryLike
     finish: Callable[[bool], None]
+    partners: tuple[type, ...]
+    """Operations that may be the other half; before any other one it is finished alone."""
+    map: ChannelMap | None = None
+    """What a Scale goes on from."""
 
 
 @dataclass
@@ -40,6 +45,14 @@ class Runtime:
             return None
         self.waiting = None
         return waiting
+
+    def flush_unless(self, operation: object, memory: MemoryLike) -> None:
+        """Runs what waits, unless it waits for this operation on this memory."""
+        waiting = self.waiting
+        if waiting is not None and not (
+            waiting.memory is memory and isinstance(operation, waiting.partners)
+        ):
+            self.flush()
 
     def flush(self) -> None:
         """Runs what waits, by itself."""

@@ -48,12 +48,37 @@ class Pool(ct.Structure):
     ]
 
 
+class Channels(ct.Structure):
+    """`nst_channels`: a step with one number per channel."""
+
+    _fields_ = [
+        (name, ct.c_int64)
+        for name in (
+            *("images", "channels", "pixels"),
+            *("x_stride", "gradient_stride", "gate_stride", "out_stride"),
+        )
+    ]
+
+
+class Affine(ct.Structure):
+    """`nst_affine`: (x - center) * factor + offset."""
+
+    _fields_ = [(name, ct.c_void_p) for name in ("center", "factor", "offset")]
+
+
+class Spread(ct.Structure):
+    """`nst_spread`: (gradient - mean - (x - center) * slope) * factor."""
+
+    _fields_ = [(name, ct.c_void_p) for name in ("center", "slope", "mean", "factor")]
+
+
 RELU, ACCUMULATE = 1, 2
 """Flags of a convolution: `NST_RELU`, `NST_ACCUMULATE`."""
 
 _ENGINE = _PTR = ct.c_void_p
 _INT, _LONG, _FLOAT = ct.c_int, ct.c_int64, ct.c_float
-_CONV, _POOL = ct.POINTER(Conv), ct.POINTER(Pool)
+_CONV, _POOL, _CHANNELS = ct.POINTER(Conv), ct.POINTER(Pool), ct.POINTER(Channels)
+_AFFINE, _SPREAD = ct.POINTER(Affine), ct.POINTER(Spread)
 
 _QUERIES: dict[str, tuple[object, list[object]]] = {
     "nst_abi_version": (_INT, []),
@@ -94,11 +119,18 @@ _CALLS: dict[str, list[object]] = {
     "nst_gram": [_PTR, _PTR, _LONG, _LONG, _FLOAT],
     "nst_gram_backward": [*[_PTR] * 3, _LONG, _LONG, _FLOAT, _INT],
     "nst_gemm": [*[_LONG] * 3, _PTR, _LONG, _LONG, _PTR, _LONG, _LONG, _PTR, _LONG, _INT],
+    "nst_channel_moments": [_CHANNELS, *[_PTR] * 3],
+    "nst_channel_affine": [_CHANNELS, _PTR, _AFFINE, _PTR, _INT],
+    "nst_channel_gradient": [_CHANNELS, *[_PTR] * 7],
+    "nst_channel_spread": [_CHANNELS, _PTR, _PTR, _SPREAD, _PTR],
     "nst_dot": [_PTR, _PTR, _LONG, _PTR],
     "nst_axpby": [_FLOAT, _PTR, _FLOAT, _PTR, _PTR, _LONG],
     "nst_scale": [_FLOAT, _PTR, _PTR, _LONG],
     "nst_relu": [_PTR, _FLOAT, _PTR, _LONG],
     "nst_relu_backward": [_PTR, _PTR, _FLOAT, _PTR, _LONG],
+    "nst_axpy_dot": [_FLOAT, *[_PTR] * 4, _LONG, _PTR],
+    "nst_sgd_step": [*[_PTR] * 3, _LONG, _FLOAT, _FLOAT],
+    "nst_adam_step": [*[_PTR] * 4, _LONG, *[_FLOAT] * 4],
 }
 """Functions of an engine that return a status: name -> arguments after the engine."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from nst.backend.cpu import convolution_step, feature_steps, loss_steps
+from nst.backend.cpu import channel_steps, convolution_step, feature_steps, loss_steps
 from nst.backend.cpu.engine import Engine
 from nst.backend.cpu.gradients import Gradients
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
 from nst.backend.cpu.twins import Twins
 from nst.backend.operations import (
+    BatchNormalise,
+    ChannelScale,
     Convolve,
     Distance,
     Fork,
@@ -25,6 +27,8 @@ from nst.backend.operations import (
 HANDLERS: dict[type, type[Handler]] = {
     Convolve: convolution_step.ConvolveHandler,
     Rectify: convolution_step.RectifyHandler,
+    BatchNormalise: channel_steps.BatchNormHandler,
+    ChannelScale: channel_steps.ScaleHandler,
     Pool: feature_steps.PoolHandler,
     Normalise: feature_steps.NormaliseHandler,
     GramMatrix: feature_steps.GramHandler,
@@ -45,11 +49,11 @@ class CpuRunner:
         self._handlers: dict[int, Handler] = {}
 
     def forward(self, step: Step, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
-        waiting = self._runtime.waiting
-        pairs = isinstance(step.operation, Rectify) and waiting is not None
-        if not (pairs and waiting is not None and waiting.memory is bottom[0].data_memory):
-            self._runtime.flush()
-        return self._handler(step).forward(bottom, top, params)
+        self._runtime.flush_unless(step.operation, bottom[0].data_memory)
+        done = self._handler(step).forward(bottom, top, params)
+        if not done:
+            self._runtime.flush()  # the layer's own code must find what waits for it
+        return done
 
     def backward(
         self,
@@ -60,15 +64,12 @@ class CpuRunner:
         params: Blobs,
         params_propagate_down: Flags,
     ) -> bool:
-        waiting = self._runtime.waiting
-        pairs = isinstance(step.operation, Convolve) and waiting is not None
-        if not (pairs and waiting is not None and waiting.memory is top[0].diff_memory):
-            self._runtime.flush()
+        self._runtime.flush_unless(step.operation, top[0].diff_memory)
         done = self._handler(step).backward(
             top, propagate_down, bottom, params, params_propagate_down
         )
         if not done:
-            self._runtime.flush()  # the layer's own code must find what waits for it
+            self._runtime.flush()
         return done
 
     def flush(self) -> None:

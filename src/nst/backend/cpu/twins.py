@@ -105,6 +105,18 @@ class Twins:
         twin.blocked, twin.fresh, memory.exposed = target, True, False
         return target
 
+    def exchange(self, memory: MemoryLike, blob: BlobLike, spare: Blocked | None) -> Blocked:
+        """The newest values, in a buffer that is the caller's from now on; the memory gets `spare`."""
+        values, twin = self.read(memory, blob), self.of(memory)
+        if values is twin.own:
+            twin.own = spare
+            return values
+        copy = spare
+        if copy is None or not fits(copy, blob.shape):
+            copy = self.engine.blocked(blob.shape[0], blob.shape[1], extent_of(blob.shape))
+        self.engine.scale(1.0, values, copy)
+        return copy
+
     def target(self, memory: MemoryLike, blob: BlobLike) -> Blocked:
         """A buffer for new values; tell `wrote` when they are there."""
         twin = self.of(memory)

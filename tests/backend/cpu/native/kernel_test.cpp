@@ -265,6 +265,45 @@ void test_gemm(nst_engine* engine, int64_t m, int64_t n, int64_t k, bool turn_a,
   check("gemm", c, got.data(), 1e-5);
 }
 
+void test_channels(nst_engine* engine) {
+  const int64_t n = 2, c = 19, p = 2100;
+  const Floats x = random_floats(n * c * p), dy = random_floats(n * c * p);
+  Buffer bx(n * blocks(c) * p * 16), bdy(bx.size), out(bx.size);
+  const nst_channels sizes = {n, c, p, blocks(c) * p * 16, blocks(c) * p * 16, blocks(c) * p * 16, blocks(c) * p * 16};
+  nst_to_blocked(engine, x.data(), bx.get(), n, c, p, c * p, sizes.x_stride);
+  nst_to_blocked(engine, dy.data(), bdy.get(), n, c, p, c * p, sizes.x_stride);
+  std::vector<double> mean(c), variance(c), sums(2 * c), right(2 * c), y(x.size()), dx(x.size());
+  nst_channel_moments(engine, &sizes, bx.get(), mean.data(), variance.data());
+  Buffer center(32), factor(32), offset(32), zeros(32);
+  for (Buffer* vector : {&center, &factor, &offset, &zeros}) std::fill(vector->get(), vector->get() + 32, 0.f);
+  for (int64_t k = 0; k < c; ++k) {
+    center.get()[k] = static_cast<float>(mean[k]);
+    factor.get()[k] = static_cast<float>(1 / std::sqrt(variance[k]));
+    offset.get()[k] = 0.25f * k;
+  }
+  for (int64_t image = 0; image < n; ++image)
+    for (int64_t k = 0; k < c; ++k)
+      for (int64_t i = 0; i < p; ++i) {
+        const int64_t at = (image * c + k) * p + i;
+        const double middle = x[at] - double(center.get()[k]);
+        y[at] = std::max(0.0, middle * factor.get()[k] + offset.get()[k]);
+        if (y[at] > 0) right[k] += dy[at], right[c + k] += dy[at] * middle;
+        dx[at] = (dy[at] - offset.get()[k] - middle * offset.get()[k]) * factor.get()[k];
+      }
+  const nst_affine affine = {center.get(), factor.get(), offset.get()};
+  const nst_spread spread = {center.get(), offset.get(), offset.get(), factor.get()};
+  Floats planar(x.size());
+  nst_channel_spread(engine, &sizes, bdy.get(), bx.get(), &spread, out.get());
+  nst_to_planar(engine, out.get(), planar.data(), n, c, p, sizes.x_stride, c * p);
+  check("channel spread", dx, planar.data(), 1e-5);
+  nst_channel_affine(engine, &sizes, bx.get(), &affine, out.get(), NST_RELU);
+  nst_to_planar(engine, out.get(), planar.data(), n, c, p, sizes.x_stride, c * p);
+  check("channel affine", y, planar.data(), 1e-5);
+  nst_channel_gradient(engine, &sizes, bdy.get(), out.get(), bx.get(), center.get(), nullptr, bdy.get(), sums.data());
+  const Floats got(sums.begin(), sums.end());
+  check("channel gradient", right, got.data(), 1e-5);
+}
+
 void test_vectors(nst_engine* engine) {
   const int64_t n = 16384 + 37;
   const Floats x = random_floats(n), y = random_floats(n);
@@ -286,6 +325,23 @@ void test_vectors(nst_engine* engine) {
   nst_dot(engine, x.data(), y.data(), n, &dot);
   const float single = static_cast<float>(dot);
   check("dot", product, &single, 1e-6);
+  Floats data = random_floats(n), diff = y, mean = x, square(n, 0.5f);
+  std::vector<double> moved(n), stepped(n);
+  for (int64_t i = 0; i < n; ++i) {
+    moved[i] = data[i] - (0.9 * x[i] + 0.1 * y[i]);
+    const double m = 0.9 * (0.9 * x[i] + 0.1 * y[i]) + 0.1 * (0.9 * x[i] + 0.1 * y[i]);
+    const double v = 0.99 * 0.5 + 0.01 * (m * m);
+    stepped[i] = moved[i] - 0.2 * m / (std::sqrt(v) + 1e-3);
+  }
+  nst_sgd_step(engine, data.data(), diff.data(), mean.data(), n, 0.1f, 0.9f);
+  check("sgd step", moved, data.data(), 1e-6);
+  nst_adam_step(engine, data.data(), diff.data(), mean.data(), square.data(), n, 0.2f, 0.9f, 0.99f, 1e-3f);
+  check("adam step", stepped, data.data(), 1e-6);
+  Floats moving = y;
+  for (int64_t i = 0; i < n; ++i) sum[i] = (y[i] + 0.5 * x[i]) * rectified[i];
+  const Floats gate(rectified.begin(), rectified.end());
+  nst_axpy_dot(engine, 0.5f, x.data(), moving.data(), x.data(), gate.data(), n, &dot);
+  check("axpy dot", sum, moving.data(), 1e-6);
 }
 
 }  // namespace
@@ -299,6 +355,7 @@ int main() {
     for (int64_t c : {3, 33, 520}) test_gram(engine, c, 219);
     for (int turn = 0; turn < 4; ++turn)
       for (int64_t m : {1, 3, 50}) test_gemm(engine, m, 37, 530, turn & 1, turn & 2);
+    test_channels(engine);
     test_vectors(engine);
     nst_engine_destroy(engine);
   }

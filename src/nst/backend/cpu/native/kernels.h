@@ -71,10 +71,23 @@ struct Matrix {
 void gemm(Engine&, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float* c,
           int64_t c_row, bool accumulate);
 
+void channel_moments(Engine&, const nst_channels&, const float* x, double* mean, double* variance);
+void channel_affine(Engine&, const nst_channels&, const float* x, const nst_affine&, float* out, bool rectify);
+void channel_gradient(Engine&, const nst_channels&, const float* gradient, const float* gate, const float* x,
+                      const float* center, const float* factor, float* out, double* sums);
+void channel_spread(Engine&, const nst_channels&, const float* gradient, const float* x, const nst_spread&,
+                    float* out);
+
 double dot(Engine&, const float* a, const float* b, int64_t n);
 void axpby(Engine&, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
 void scale(Engine&, float alpha, const float* x, float* out, int64_t n);
 void relu(Engine&, const float* x, float slope, float* out, int64_t n);
 void relu_backward(Engine&, const float* gradient, const float* x, float slope, float* out, int64_t n);
+double axpy_dot(Engine&, float alpha, const float* x, float* y, const float* z, const float* gate, int64_t n);
+void sgd_step(Engine&, float* data, float* diff, float* history, int64_t n, float rate, float momentum);
+struct AdamRule {
+  float rate, momentum, momentum2, delta;
+};
+void adam_step(Engine&, float* data, float* diff, float* mean, float* square, int64_t n, const AdamRule&);
 
 }  // namespace nst

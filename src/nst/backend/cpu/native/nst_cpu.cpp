@@ -204,6 +204,26 @@ NST_EXPORT int nst_gemm(nst_engine* engine, int64_t m, int64_t n, int64_t k, con
   });
 }
 
+NST_EXPORT int nst_channel_moments(nst_engine* engine, const nst_channels* channels, const float* x,
+                                   double* mean, double* variance) {
+  return guarded(engine, [&] { nst::channel_moments(*engine, *channels, x, mean, variance); });
+}
+NST_EXPORT int nst_channel_affine(nst_engine* engine, const nst_channels* channels, const float* x,
+                                  const nst_affine* affine, float* out, int flags) {
+  return guarded(engine, [&] { nst::channel_affine(*engine, *channels, x, *affine, out, flags & NST_RELU); });
+}
+NST_EXPORT int nst_channel_gradient(nst_engine* engine, const nst_channels* channels, const float* gradient,
+                                    const float* gate, const float* x, const float* center,
+                                    const float* factor, float* out, double* sums) {
+  return guarded(engine, [&] {
+    nst::channel_gradient(*engine, *channels, gradient, gate, x, center, factor, out, sums);
+  });
+}
+NST_EXPORT int nst_channel_spread(nst_engine* engine, const nst_channels* channels, const float* gradient,
+                                  const float* x, const nst_spread* spread, float* out) {
+  return guarded(engine, [&] { nst::channel_spread(*engine, *channels, gradient, x, *spread, out); });
+}
+
 NST_EXPORT int nst_dot(nst_engine* engine, const float* a, const float* b, int64_t n, double* result) {
   return guarded(engine, [&] { *result = nst::dot(*engine, a, b, n); });
 }
@@ -220,4 +240,18 @@ NST_EXPORT int nst_relu(nst_engine* engine, const float* x, float slope, float* 
 NST_EXPORT int nst_relu_backward(nst_engine* engine, const float* gradient, const float* x, float slope,
                                  float* out, int64_t n) {
   return guarded(engine, [&] { nst::relu_backward(*engine, gradient, x, slope, out, n); });
+}
+NST_EXPORT int nst_axpy_dot(nst_engine* engine, float alpha, const float* x, float* y, const float* z,
+                            const float* gate, int64_t n, double* result) {
+  return guarded(engine, [&] { *result = nst::axpy_dot(*engine, alpha, x, y, z, gate, n); });
+}
+NST_EXPORT int nst_sgd_step(nst_engine* engine, float* data, float* diff, float* history, int64_t n,
+                            float rate, float momentum) {
+  return guarded(engine, [&] { nst::sgd_step(*engine, data, diff, history, n, rate, momentum); });
+}
+NST_EXPORT int nst_adam_step(nst_engine* engine, float* data, float* diff, float* mean, float* square,
+                             int64_t n, float rate, float momentum, float momentum2, float delta) {
+  return guarded(engine, [&] {
+    nst::adam_step(*engine, data, diff, mean, square, n, {rate, momentum, momentum2, delta});
+  });
 }

@@ -36,6 +36,22 @@ typedef struct {
   int64_t in_stride, out_stride;
 } nst_pool;
 
+/* A step with one number per channel, over blocked arrays; unused strides are 0. */
+typedef struct {
+  int64_t images, channels, pixels;
+  int64_t x_stride, gradient_stride, gate_stride, out_stride;
+} nst_channels;
+
+/* Numbers per channel, each array filled up with zeros to a whole block.
+ * nst_affine: out = (x - center) * factor + offset.
+ * nst_spread: out = (gradient - mean - (x - center) * slope) * factor, the gradient of a normalisation. */
+typedef struct {
+  const float *center, *factor, *offset;
+} nst_affine;
+typedef struct {
+  const float *center, *slope, *mean, *factor;
+} nst_spread;
+
 /* What to do with each result of a convolution before it is written. */
 enum { NST_RELU = 1, NST_ACCUMULATE = 2 };
 
@@ -114,6 +130,17 @@ int nst_gram_backward(nst_engine*, const float* d, const float* source, float* t
 int nst_gemm(nst_engine*, int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_column,
              const float* b, int64_t b_row, int64_t b_column, float* c, int64_t c_row, int accumulate);
 
+/* ---- per_channel.cpp ---- */
+int nst_channel_moments(nst_engine*, const nst_channels*, const float* x, double* mean, double* variance);
+int nst_channel_affine(nst_engine*, const nst_channels*, const float* x, const nst_affine*, float* out,
+                       int flags);
+/* g = gradient where gate is positive (everywhere without a gate). out = g * factor; sums (2, channels): of g
+ * and of g * (x - center). Without x the second is 0; gate, x, center, factor, out and sums may be NULL. */
+int nst_channel_gradient(nst_engine*, const nst_channels*, const float* gradient, const float* gate,
+                         const float* x, const float* center, const float* factor, float* out, double* sums);
+int nst_channel_spread(nst_engine*, const nst_channels*, const float* gradient, const float* x,
+                       const nst_spread*, float* out);
+
 /* ---- vector.cpp: flat arrays of any alignment; sums are accumulated in double ---- */
 int nst_dot(nst_engine*, const float* a, const float* b, int64_t n, double* result);
 int nst_axpby(nst_engine*, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
@@ -121,6 +148,16 @@ int nst_scale(nst_engine*, float alpha, const float* x, float* out, int64_t n);
 int nst_relu(nst_engine*, const float* x, float slope, float* out, int64_t n);
 int nst_relu_backward(nst_engine*, const float* gradient, const float* x, float slope, float* out,
                       int64_t n);
+/* y = (y + alpha * x) * gate; result = y . z. gate may be NULL: 1. */
+int nst_axpy_dot(nst_engine*, float alpha, const float* x, float* y, const float* z, const float* gate,
+                 int64_t n, double* result);
+/* history = momentum * history + rate * diff; diff = history; data -= diff. */
+int nst_sgd_step(nst_engine*, float* data, float* diff, float* history, int64_t n, float rate,
+                 float momentum);
+/* mean, square: running means of diff and its square; diff = rate * mean / (sqrt(square) + delta);
+ * data -= diff. */
+int nst_adam_step(nst_engine*, float* data, float* diff, float* mean, float* square, int64_t n, float rate,
+                  float momentum, float momentum2, float delta);
 
 #if defined(__cplusplus)
 }
