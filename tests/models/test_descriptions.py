@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nst.backend.numpy_backend import NumpyBackend
+from nst.core import TEST
 from nst.io.caffemodel import read_caffemodel
 from nst.io.images import read_picture
 from nst.io.known_models import known_models
 from nst.io.prototxt import read_net, read_solver
+from nst.net import Net
 from nst.proto import LayerParameter, NetParameter
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -115,6 +118,23 @@ def test_published_nets_end_in_a_thousand_classes(name: str) -> None:
 def test_nets_have_the_published_number_of_layers_with_weights(name: str, layers: int) -> None:
     _, params = walk(read_net(MODELS / name / "net.prototxt"))
     assert len(params) == layers
+
+
+TRAINABLE = {"caffenet": 60_965_224, "lenet": 431_080, "resnet50": 25_557_032 + 64}
+"""Numbers that a solver changes, as published (ResNet-50: torchvision's, and the bias of Caffe's conv1)."""
+
+
+@pytest.mark.parametrize("file", ["deploy", "train_test"])
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_nets_for_training_have_the_published_parameters(name: str, file: str) -> None:
+    param = read_net(MODELS / name / f"{file}.prototxt")
+    for layer in param.layer:  # no time for random numbers
+        for part in (layer.convolution_param, layer.inner_product_param):
+            part.ClearField("weight_filler")
+    net = Net(param, backend=NumpyBackend(), phase=TEST)
+    moving = [b.count for b, lr in zip(net.learnable_params, net.params_lr, strict=True) if lr]
+    assert sum(moving) == TRAINABLE[name]
+    assert "accuracy" in net.outputs if file == "train_test" else net.outputs == ["prob"]
 
 
 def test_deep_compression_names_differ_in_nothing_but_names() -> None:

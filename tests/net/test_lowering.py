@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nst.backend.numpy_backend import NumpyBackend
 from nst.backend.operations import (
+    AddUp,
     BatchNormalise,
     ChannelScale,
     Convolve,
@@ -161,6 +162,18 @@ def test_a_scale_that_learns_makes_the_normalisation_before_it_keep_its_input() 
 
 def test_a_scale_with_more_than_a_number_per_channel_runs_by_its_own_code() -> None:
     conv = CONV.format("a", "x", FROZEN)
-    wide = SCALE.format(LEARNED).replace("bias_term: true", "num_axes: 3")
+    wide = SCALE.format(LEARNED).replace("bias_term: true", "bias_term: true num_axes: 3")
     plan = execution(conv, wide, gram_of("a"), LOSS)
     assert "scale" not in [step.name for step in plan.steps if step]
+
+
+def test_a_sum_runs_as_one_with_the_relu_after_it() -> None:
+    parts = [CONV.format("a", "x", FROZEN), CONV.format("b", "x", FROZEN)]
+    parts += [
+        """layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum"
+                 eltwise_param { coeff: 1 coeff: -2 } }""",
+        RELU.format("sum", 0),
+    ]
+    plan = execution(*parts, gram_of("sum"), LOSS)
+    assert operation(plan, "sum") == AddUp((1, -2), rectified=True)
+    assert operation(plan, "relusum") == Rectify(0.0, False)

@@ -94,6 +94,15 @@ class Join:
 
 
 @dataclass(frozen=True)
+class AddUp:
+    """Eltwise SUM: the weighted sum of maps of one shape."""
+
+    factors: tuple[float, ...]
+    rectified: bool
+    """The next layer is a plain ReLU in place on the top: the two run as one going forward."""
+
+
+@dataclass(frozen=True)
 class Gate:
     """Event: the top is the bottom; the gradient passes where `gate` says: "feature" (where the bottom is
     positive) or "" (everywhere)."""
@@ -124,6 +133,7 @@ Operation = (
     | GramMatrix
     | Fork
     | Join
+    | AddUp
     | Gate
     | Multiply
     | Distance

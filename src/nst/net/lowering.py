@@ -1,7 +1,7 @@
 """Lowering: what a backend's runner may do with a net. Frozen records, no arrays; `print` shows them.
 
 Per layer it says which operation the layer is (None: only the layer's own code will do), and which
-convolutions, batch normalisations and scales run as one with what works in place after them. With
+convolutions, batch normalisations, scales and sums run as one with what works in place after them. With
 `recycle` it also says which gradients may share a buffer: two may if one is dead, its producer having run
 backward, before the other is born.
 """
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nst.backend.operations import (
+    AddUp,
     BatchNormalise,
     ChannelScale,
     Convolve,
@@ -33,6 +34,7 @@ from nst.layers.batch_norm import BatchNorm
 from nst.layers.concat import Concat
 from nst.layers.convolution import Convolution
 from nst.layers.dropout import Dropout
+from nst.layers.eltwise import Eltwise
 from nst.layers.euclidean_loss import EuclideanLoss
 from nst.layers.event import Event
 from nst.layers.gram import Gram
@@ -43,7 +45,7 @@ from nst.layers.scalar import Scalar
 from nst.layers.scale import Scale
 from nst.layers.split import Split
 from nst.net.plan import BackwardPlan, PlannedLayer, Wiring
-from nst.proto import EventParameter, GramParameter
+from nst.proto import EltwiseParameter, EventParameter, GramParameter
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ def _of_any_number(layer: Layer) -> Operation | None:
         return Fork()
     if isinstance(layer, Concat) and layer.axis == 1:
         return Join()
+    if isinstance(layer, Eltwise) and layer.operation == EltwiseParameter.SUM:
+        return AddUp(tuple(layer.coefficients), False)
     if isinstance(layer, EuclideanLoss):
         return Distance()
     if isinstance(layer, Event) and layer.gate != EventParameter.TARGET_NONZERO:
@@ -165,6 +169,8 @@ def _join(
             operations[i] = replace(first, rectified=True)
             defers = recycle and not any(backward.params[i])
             operations[i + 1] = Rectify(0.0, defers)
+        elif isinstance(first, AddUp):
+            operations[i] = replace(first, rectified=rectifies)
         elif isinstance(first, BatchNormalise | ChannelScale):
             scales = in_place and isinstance(second, ChannelScale)
             keeps = first.keeps_input or (

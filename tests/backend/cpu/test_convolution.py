@@ -80,7 +80,12 @@ GEOMETRIES = [
     case(1, 20, 20, (7, 7), (7, 7), pad=(0, 0)),
     case(1, 20, 8, (7, 7), (3, 3), stride=(2, 2), dilation=(2, 2)),
 ]
-LARGE = [case(1, 3, 16, (511, 383), (3, 3)), case(1, 16, 17, (511, 383), (3, 3))]
+LARGE = [
+    case(1, 3, 16, (511, 383), (3, 3)),
+    case(1, 16, 17, (511, 383), (3, 3)),
+    case(2, 100, 90, (63, 61), (3, 3)),  # more tiles than one block of weight gradients holds
+    case(1, 100, 90, (45, 41), (5, 5)),
+]
 CASES = [*RAGGED, *EXTENTS, *GEOMETRIES, *LARGE]
 
 

@@ -59,6 +59,12 @@ def test_a_library_of_another_version_is_refused(
         library.load()
 
 
+def test_a_library_without_one_of_the_functions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(library._CALLS, "nst_of_tomorrow", [])
+    with pytest.raises(BackendUnavailable, match=r"another version.*nst_of_tomorrow"):
+        library.load()
+
+
 def test_loading_the_library_keeps_denormals(rng: np.random.Generator) -> None:
     library.load()
     tiny = np.array([1e-40], np.float32)

@@ -127,7 +127,9 @@ def test_gram_backward_uses_both_triangles_of_an_unsymmetric_gradient(
 @pytest.mark.parametrize("turn_b", [False, True])
 @pytest.mark.parametrize("turn_a", [False, True])
 @pytest.mark.parametrize(
-    "sizes", [(1, 1000, 700), (3, 50, 1025), (64, 70, 600), (5, 17, 1)], ids=str
+    "sizes",
+    [(1, 1000, 700), (3, 50, 1025), (64, 70, 600), (5, 17, 1), (7, 45, 3000), (130, 1100, 40)],
+    ids=str,
 )
 def test_matmul_takes_transposed_views_and_accumulates(
     cpu: CpuBackend,

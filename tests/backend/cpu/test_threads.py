@@ -70,11 +70,28 @@ def matmul(cpu: CpuBackend) -> np.ndarray:
     return out
 
 
+def weights(
+    images: int, channels: int, outputs: int, size: int, geometry: ConvGeometry
+) -> Callable[[CpuBackend], np.ndarray]:
+    def run(cpu: CpuBackend) -> np.ndarray:
+        rng = np.random.default_rng(0)
+        side = (size + 2 * geometry.pad[0] - geometry.kernel[0]) // geometry.stride[0] + 1
+        kernel = np.zeros((outputs, channels, *geometry.kernel), np.float32)
+        x, dy = normal(rng, images, channels, size, size), normal(rng, images, outputs, side, side)
+        cpu.conv_backward_weights(x, dy, geometry, kernel)
+        return kernel
+
+    return run
+
+
 WORK = {
     "winograd 6x6": conv(64, 40, 50, THREE),
     "winograd 4x4 expanded on the fly": conv(512, 40, 40, THREE),
     "picture": conv(3, 64, 60, THREE),
     "strided 5x5": conv(40, 70, 30, FIVE),
+    "winograd weights": weights(3, 40, 50, 40, THREE),
+    "winograd weights, few tiles": weights(1, 200, 200, 8, THREE),
+    "strided weights": weights(2, 40, 70, 30, FIVE),
     "narrow Gram": gram(64, 5000),
     "wide Gram": gram(512, 700),
     "mean pooling": mean_pool,

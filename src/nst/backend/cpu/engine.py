@@ -113,10 +113,20 @@ class Engine:
         for n, count in _runs(x, out):
             self.call("nst_scale", alpha, _image(x, n), _image(out, n), count)
 
-    def combine(self, alpha: float, x: Blocked, beta: float, y: Blocked, out: Blocked) -> None:
-        """out = alpha * x + beta * y."""
+    def combine(
+        self,
+        alpha: float,
+        x: Blocked,
+        beta: float,
+        y: Blocked,
+        out: Blocked,
+        *,
+        rectify: bool = False,
+    ) -> None:
+        """out = alpha * x + beta * y, or the positive part of it."""
+        name = "nst_axpby_relu" if rectify else "nst_axpby"
         for n, count in _runs(x, y, out):
-            self.call("nst_axpby", alpha, _image(x, n), beta, _image(y, n), _image(out, n), count)
+            self.call(name, alpha, _image(x, n), beta, _image(y, n), _image(out, n), count)
 
     def relu(self, x: Blocked, slope: float, out: Blocked) -> None:
         """out = x where positive, slope * x elsewhere."""

@@ -1,4 +1,4 @@
-"""Pooling, LRN, Gram matrices, splits and concatenations on the engine."""
+"""Pooling, LRN, Gram matrices, splits, concatenations and sums on the engine."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import math
 from functools import partial
 
 from nst.backend.cpu.engine import Blocked, address, blocks
-from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
+from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime, Waiting
 from nst.backend.cpu.library import ACCUMULATE, Pool
 from nst.backend.cpu.twins import extent_of, fits, is_feature_map, whole_blocks
 from nst.backend.geometry import PoolGeometry
-from nst.backend.operations import BlobLike, Step
+from nst.backend.operations import BlobLike, Rectify, Step
 
 
 def pool_sizes(source: Blocked, target: Blocked, window: PoolGeometry) -> Pool:
@@ -232,3 +232,39 @@ class JoinHandler(Handler):
             result.append((x, first))
             first += blocks(x.shape[1])
         return result
+
+
+class AddHandler(Handler):
+    """Eltwise SUM; with two bottoms the ReLU after it is part of the same pass."""
+
+    def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
+        y = top[0]
+        if not is_feature_map(y):
+            return False
+        finish = partial(self._forward, list(bottom), y)
+        if self.operation.rectified:
+            self.runtime.waiting = Waiting(y.data_memory, finish, (Rectify,))
+        else:
+            finish(False)
+        return True
+
+    def _forward(self, bottom: list[BlobLike], y: BlobLike, rectify: bool) -> None:
+        sources = [self.twins.read(x.data_memory, x) for x in bottom]
+        target, factors = self.twins.target(y.data_memory, y), self.operation.factors
+        total, share = sources[0], factors[0]
+        for i in range(1, len(sources)):
+            last = rectify and i == len(sources) - 1
+            self.engine.combine(share, total, factors[i], sources[i], target, rectify=last)
+            total, share = target, 1.0
+        self.twins.wrote(y.data_memory, y, target)
+
+    def backward(
+        self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
+    ) -> bool:
+        if not is_feature_map(top[0]):
+            return False
+        gradient = self.gradients.read(top[0])
+        for factor, needed, x in zip(self.operation.factors, propagate_down, bottom, strict=True):
+            if needed:
+                self.gradients.write(x, partial(self.engine.scale, factor, gradient))
+        return True

@@ -126,12 +126,14 @@ class Gradients:
 
     def collect(self, bottom: BlobLike, tops: list[BlobLike]) -> None:
         """Makes the gradient of a split blob the sum of its tops' gradients."""
-        fills = [
-            _adder(self.twins.engine, self.read(top)) for top in tops if top.name not in self._added
-        ]
-        fills += self._queued.pop(bottom.name, [])
+        parts = [self.read(top) for top in tops if top.name not in self._added]
+        queued = self._queued.pop(bottom.name, [])
         sink = self.open(bottom)
         adds = sink.adds
+        if not adds and len(parts) > 1:
+            self.twins.engine.combine(1.0, parts.pop(0), 1.0, parts.pop(0), sink.buffer)
+            adds = True
+        fills = [*(_adder(self.twins.engine, part) for part in parts), *queued]
         self._begun.discard(bottom.name)
         self._added.difference_update(top.name for top in tops)
         for fill in fills:

@@ -125,6 +125,7 @@ _CALLS: dict[str, list[object]] = {
     "nst_channel_spread": [_CHANNELS, _PTR, _PTR, _SPREAD, _PTR],
     "nst_dot": [_PTR, _PTR, _LONG, _PTR],
     "nst_axpby": [_FLOAT, _PTR, _FLOAT, _PTR, _PTR, _LONG],
+    "nst_axpby_relu": [_FLOAT, _PTR, _FLOAT, _PTR, _PTR, _LONG],
     "nst_scale": [_FLOAT, _PTR, _PTR, _LONG],
     "nst_relu": [_PTR, _FLOAT, _PTR, _LONG],
     "nst_relu_backward": [_PTR, _PTR, _FLOAT, _PTR, _LONG],
@@ -178,12 +179,17 @@ def _declare(isa: str) -> ct.CDLL:
         library = ct.CDLL(str(path))
     except OSError as error:
         raise BackendUnavailable(f"{path}: cannot be loaded ({error}). {HOW_TO_BUILD}") from error
-    for name, (result, arguments) in _QUERIES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    for name, arguments in _CALLS.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = _INT, [_ENGINE, *arguments]
+    try:
+        for name, (result, arguments) in _QUERIES.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+        for name, arguments in _CALLS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = _INT, [_ENGINE, *arguments]
+    except AttributeError as error:
+        raise BackendUnavailable(
+            f"{path}: built for another version of nst ({error}). {HOW_TO_BUILD}"
+        ) from error
     if library.nst_abi_version() != ABI_VERSION:
         raise BackendUnavailable(
             f"{path}: built for another version of nst (got interface {library.nst_abi_version()}, "

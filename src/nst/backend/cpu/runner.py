@@ -8,6 +8,7 @@ from nst.backend.cpu.gradients import Gradients
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
 from nst.backend.cpu.twins import Twins
 from nst.backend.operations import (
+    AddUp,
     BatchNormalise,
     ChannelScale,
     Convolve,
@@ -34,6 +35,7 @@ HANDLERS: dict[type, type[Handler]] = {
     GramMatrix: feature_steps.GramHandler,
     Fork: feature_steps.ForkHandler,
     Join: feature_steps.JoinHandler,
+    AddUp: feature_steps.AddHandler,
     Gate: loss_steps.GateHandler,
     Multiply: loss_steps.MultiplyHandler,
     Distance: loss_steps.DistanceHandler,

@@ -1,7 +1,7 @@
 // General matrix product for planar operands of any strides (inner products, matmul of the backend interface).
 //
-// Both operands are repacked into the layouts of rows_times_panel, kDepth columns of a at a time. With very few
-// rows repacking b would cost more than the product, so b is read once, in the order it lies in memory.
+// Both operands are repacked into the layouts of rows_times_panel, kDepth columns of a at a time. With few rows, or
+// a short inner dimension, repacking would cost more than the product: see inner_product.cpp.
 #include <algorithm>
 #include <cstring>
 
@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kDepth = 512;        // columns of a per pass
 constexpr int64_t kRowBlock = 8 * kRows;  // rows of a per task
 constexpr int64_t kFewRows = 4;
+constexpr int64_t kSmallBatch = 64;  // rows or depth for which weights are used where they lie
 
 // Rows of a as [depth block][row][16], zero beyond the edge.
 void pack_rows(const Matrix& a, int64_t rows, int64_t first, int64_t depth, int64_t row, int64_t block_stride,
@@ -27,6 +28,14 @@ void pack_panel(const Matrix& b, int64_t n, int64_t first, int64_t depth, int64_
   const int width = panel_width(panel, n);
   std::memset(packed, 0, sizeof(float) * padded(depth) * width);
   const int64_t columns = std::min<int64_t>(width, n - panel * kPanel);
+  if (b.column == 1 && columns == width) {  // rows as they lie in memory
+    const int strip = std::min(kStrip, width);
+    for (int64_t c = 0; c < depth; ++c)
+      for (int column = 0; column < width; column += strip)
+        std::memcpy(packed + panel_index(c, column, width, padded(depth)),
+                    b.data + (first + c) * b.row + panel * kPanel + column, sizeof(float) * strip);
+    return;
+  }
   for (int64_t column = 0; column < columns; ++column)
     for (int64_t c = 0; c < depth; ++c)
       packed[panel_index(c, static_cast<int>(column), width, padded(depth))] =
@@ -70,35 +79,6 @@ void packed_gemm(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& 
   }
 }
 
-// b's columns are contiguous: every result is a dot product.
-float contiguous_dot(const float* x, const float* y, int64_t n) {
-  Vec sums[4] = {};
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes)
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; ++v) sums[v] += load_unaligned(x + i + v * kLanes) * load_unaligned(y + i + v * kLanes);
-  const Vec sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-  float total = 0;
-  for (int lane = 0; lane < kLanes; ++lane) total += sum[lane];
-  for (; i < n; ++i) total += x[i] * y[i];
-  return total;
-}
-
-void few_rows_by_columns(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b,
-                         float* c, int64_t c_row, bool accumulate) {
-  constexpr int64_t kColumns = 16;
-  float* const rows = engine.arena.take(m * k);
-  for (int64_t i = 0; i < m; ++i)
-    for (int64_t p = 0; p < k; ++p) rows[i * k + p] = a.data[i * a.row + p * a.column];
-  engine.pool.run(ceil_div(n, kColumns), [&](int64_t task, int) {
-    for (int64_t j = task * kColumns; j < std::min(n, (task + 1) * kColumns); ++j)
-      for (int64_t i = 0; i < m; ++i) {
-        const float value = contiguous_dot(rows + i * k, b.data + j * b.column, k);
-        c[i * c_row + j] = accumulate ? c[i * c_row + j] + value : value;
-      }
-  });
-}
-
 // b's rows are contiguous: results are sums of multiples of them.
 void few_rows_by_rows(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b,
                       float* c, int64_t c_row, bool accumulate) {
@@ -124,10 +104,12 @@ void gemm(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& a, cons
   if (k == 0 && !accumulate)
     for (int64_t i = 0; i < m; ++i) std::fill(c + i * c_row, c + i * c_row + n, 0.f);
   if (m == 0 || n == 0 || k == 0) return;
-  if (m <= kFewRows && b.row == 1)
-    few_rows_by_columns(engine, m, n, k, a, b, c, c_row, accumulate);
+  if (m <= kSmallBatch && a.column == 1 && b.row == 1)
+    row_products(engine, m, n, k, a, b, c, c_row, accumulate);
   else if (m <= kFewRows && b.column == 1)
     few_rows_by_rows(engine, m, n, k, a, b, c, c_row, accumulate);
+  else if (k <= kSmallBatch && b.column == 1)
+    rank_update(engine, m, n, k, a, b, c, c_row, accumulate);
   else
     packed_gemm(engine, m, n, k, a, b, c, c_row, accumulate);
 }

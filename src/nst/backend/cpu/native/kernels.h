@@ -70,6 +70,12 @@ struct Matrix {
 };
 void gemm(Engine&, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float* c,
           int64_t c_row, bool accumulate);
+// The same for few rows, with rows of a and columns of b contiguous; and for few columns of a, with the rows of b
+// contiguous.
+void row_products(Engine&, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float* c,
+                  int64_t c_row, bool accumulate);
+void rank_update(Engine&, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b, float* c,
+                 int64_t c_row, bool accumulate);
 
 void channel_moments(Engine&, const nst_channels&, const float* x, double* mean, double* variance);
 void channel_affine(Engine&, const nst_channels&, const float* x, const nst_affine&, float* out, bool rectify);
@@ -80,6 +86,7 @@ void channel_spread(Engine&, const nst_channels&, const float* gradient, const f
 
 double dot(Engine&, const float* a, const float* b, int64_t n);
 void axpby(Engine&, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
+void axpby_relu(Engine&, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
 void scale(Engine&, float alpha, const float* x, float* out, int64_t n);
 void relu(Engine&, const float* x, float slope, float* out, int64_t n);
 void relu_backward(Engine&, const float* gradient, const float* x, float slope, float* out, int64_t n);

@@ -231,6 +231,10 @@ NST_EXPORT int nst_axpby(nst_engine* engine, float alpha, const float* x, float 
                          float* out, int64_t n) {
   return guarded(engine, [&] { nst::axpby(*engine, alpha, x, beta, y, out, n); });
 }
+NST_EXPORT int nst_axpby_relu(nst_engine* engine, float alpha, const float* x, float beta, const float* y,
+                              float* out, int64_t n) {
+  return guarded(engine, [&] { nst::axpby_relu(*engine, alpha, x, beta, y, out, n); });
+}
 NST_EXPORT int nst_scale(nst_engine* engine, float alpha, const float* x, float* out, int64_t n) {
   return guarded(engine, [&] { nst::scale(*engine, alpha, x, out, n); });
 }

@@ -144,6 +144,9 @@ int nst_channel_spread(nst_engine*, const nst_channels*, const float* gradient, 
 /* ---- vector.cpp: flat arrays of any alignment; sums are accumulated in double ---- */
 int nst_dot(nst_engine*, const float* a, const float* b, int64_t n, double* result);
 int nst_axpby(nst_engine*, float alpha, const float* x, float beta, const float* y, float* out, int64_t n);
+/* The positive part of axpby. */
+int nst_axpby_relu(nst_engine*, float alpha, const float* x, float beta, const float* y, float* out,
+                   int64_t n);
 int nst_scale(nst_engine*, float alpha, const float* x, float* out, int64_t n);
 int nst_relu(nst_engine*, const float* x, float slope, float* out, int64_t n);
 int nst_relu_backward(nst_engine*, const float* gradient, const float* x, float slope, float* out,

@@ -78,6 +78,11 @@ void axpby(Engine& engine, float alpha, const float* x, float beta, const float*
   map(engine, x, y, out, n, [=](Vec a, Vec b) { return alpha * a + beta * b; });
 }
 
+void axpby_relu(Engine& engine, float alpha, const float* x, float beta, const float* y, float* out,
+                int64_t n) {
+  map(engine, x, y, out, n, [=](Vec a, Vec b) { return maximum(alpha * a + beta * b, zero()); });
+}
+
 void scale(Engine& engine, float alpha, const float* x, float* out, int64_t n) {
   map(engine, x, x, out, n, [=](Vec a, Vec) { return alpha * a; });
 }

@@ -1,8 +1,7 @@
 // Gradients of a convolution with respect to its weights and bias, added to Caffe's layout (K, C, kh, kw).
 //
-// For one pair of channel blocks and one tap the gradient is a 16 x 16 sum of outer products over all pixels.
-// Sums run over a chunk of rows in registers and are then added to the total, which keeps float32 sums of
-// millions of pixels accurate.
+// Between blocked arrays they are sums of outer products (weight_products.h). A picture of few channels is read
+// in place: its sums run over a chunk of rows in registers and are then added to the total.
 #include <algorithm>
 #include <cstring>
 #include <vector>
@@ -10,20 +9,10 @@
 #include "kernels.h"
 #include "microkernel.h"
 #include "picture.h"
+#include "weight_forms.h"
 
 namespace nst {
 namespace {
-
-// Output columns whose tap j lies inside the picture, [begin, end).
-struct Columns {
-  int64_t begin, end;
-};
-Columns inside(const nst_conv& c, int64_t j) {
-  const int64_t x0 = j * c.dilation_w - c.pad_w;
-  const int64_t begin = std::min(c.out_w, ceil_div(std::max<int64_t>(-x0, 0), c.stride_w));
-  const int64_t end = std::min(c.out_w, ceil_div(std::max<int64_t>(c.in_w - x0, 0), c.stride_w));
-  return {begin, std::max(begin, end)};
-}
 
 // Rows of a chunk: about 256 pixels, so that 16 channels of both operands stay in the L1 cache.
 int64_t chunk_rows(const nst_conv& c) { return std::max<int64_t>(1, 256 / c.out_w); }
@@ -37,50 +26,17 @@ void add_to(float* total, const Vec (&acc)[R][kVecs]) {
     }
 }
 
-// One 16 x 16 block, tap row i: totals[tap column][k][c] over all images.
-void block_gradient(const nst_conv& c, const float* source, const float* gradient, int64_t i,
-                    float* totals) {
-  const int64_t rows = chunk_rows(c);
-  for (int64_t n = 0; n < c.images; ++n)
-    for (int64_t y0 = 0; y0 < c.out_h; y0 += rows)
-      for (int64_t j = 0; j < c.kernel_w; ++j)
-        for (int k = 0; k < kBlock; k += kOuterRows) {
-          Vec acc[kOuterRows][kVecs] = {};
-          const Columns columns = inside(c, j);
-          for (int64_t y = y0; y < std::min(c.out_h, y0 + rows); ++y) {
-            const int64_t in_y = y * c.stride_h - c.pad_h + i * c.dilation_h;
-            if (in_y < 0 || in_y >= c.in_h) continue;
-            const int64_t in_x = columns.begin * c.stride_w - c.pad_w + j * c.dilation_w;
-            const float* const grad =
-                gradient + n * c.out_stride + (y * c.out_w + columns.begin) * kBlock + k;
-            accumulate_outer<kOuterRows>(
-                acc, columns.end - columns.begin, [&](int64_t p, int r) { return grad[p * kBlock + r]; },
-                source + n * c.in_stride + (in_y * c.in_w + in_x) * kBlock, c.stride_w * kBlock);
-          }
-          add_to(totals + (j * kBlock + k) * kBlock, acc);
-        }
-}
-
 }  // namespace
 
 void weight_gradient(Engine& engine, const nst_conv& c, const float* source, const float* gradient,
                      float* weights) {
-  const int64_t out_blocks = padded(c.out_channels) / kBlock, in_blocks = padded(c.in_channels) / kBlock;
-  const int64_t scratch = c.kernel_w * kBlock * kBlock;
-  float* const arena = engine.arena.take(scratch * engine.pool.threads());
-  engine.pool.run(out_blocks * in_blocks * c.kernel_h, [&](int64_t task, int worker) {
-    const int64_t i = task % c.kernel_h, pair = task / c.kernel_h;
-    const int64_t out_block = pair / in_blocks, in_block = pair % in_blocks;
-    float* const totals = arena + worker * scratch;
-    std::memset(totals, 0, sizeof(float) * scratch);
-    block_gradient(c, source + in_block * c.in_h * c.in_w * kBlock,
-                   gradient + out_block * c.out_h * c.out_w * kBlock, i, totals);
-    for (int64_t k = out_block * kBlock; k < std::min(c.out_channels, (out_block + 1) * kBlock); ++k)
-      for (int64_t in = in_block * kBlock; in < std::min(c.in_channels, (in_block + 1) * kBlock); ++in)
-        for (int64_t j = 0; j < c.kernel_w; ++j)
-          weights[((k * c.in_channels + in) * c.kernel_h + i) * c.kernel_w + j] +=
-              totals[(j * kBlock + k % kBlock) * kBlock + in % kBlock];
-  });
+  if (WinogradForm::takes(c)) {
+    const WinogradForm form(c, source, gradient);
+    WeightProducts<WinogradForm>(engine, c, form, weights).run();
+  } else {
+    const TapForm form(c, source, gradient);
+    WeightProducts<TapForm>(engine, c, form, weights).run();
+  }
 }
 
 void first_layer_weight_gradient(Engine& engine, const nst_conv& c, const float* planar,
