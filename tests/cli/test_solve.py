@@ -153,7 +153,9 @@ def test_style_scale_of_each_style_goes_to_each(workshop: Path) -> None:
 def test_without_a_file_the_embedded_model_paints(workshop: Path) -> None:
     code = solve("--content", "town.png", "--style", "waves.png", "--size", 32, "--iterations", 1)
     assert code == 0
-    assert read_recipe("town_waves.png").files["weights"].name == "quickstart.caffemodel"
+    recipe = read_recipe("town_waves.png")
+    assert recipe.files["weights"].name == "quickstart.caffemodel"
+    assert parse_solver(recipe.options["solver"]).style_transfer_param.preset == "fine"
 
 
 def test_a_name_made_here_never_takes_an_existing_picture(workshop: Path) -> None:

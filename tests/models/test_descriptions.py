@@ -20,6 +20,7 @@ from nst.io.known_models import known_models
 from nst.io.prototxt import read_net, read_solver
 from nst.net import Net
 from nst.proto import LayerParameter, NetParameter
+from nst.style.presets import DEFAULT_PRESET
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 NETS = sorted(MODELS.glob("*/net*.prototxt"))
@@ -167,6 +168,12 @@ def test_solver_files_exist(folder: Path) -> None:
     style = solver.style_transfer_param
     files = [solver.net, style.content.image, *(term.image for term in style.style)]
     assert [name for name in files if not (folder / name).is_file()] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
+def test_solver_files_paint_with_the_default_preset(folder: Path) -> None:
+    style = read_solver(folder / "solver.prototxt").style_transfer_param
+    assert style.preset == DEFAULT_PRESET
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)

@@ -71,6 +71,22 @@ def test_the_embedded_model_is_the_default() -> None:
     assert result.image.shape == (24, 32, 3)
 
 
+def test_a_net_of_ones_own_is_painted_with_the_default_preset() -> None:
+    result = style_transfer(
+        CONTENT,
+        STYLE,
+        net=tiny_net(),
+        weights=tiny_weights(),
+        size=24,
+        max_iter=1,
+        backend="numpy",
+    )
+
+    assert set(result.history[0].record.loss_terms) == {
+        *("loss_conv3_2", "loss_w2_conv1_1", "loss_w2_conv2_1", "loss_w2_conv3_1", "loss_tv")
+    }
+
+
 def test_one_layer_may_be_named_without_a_list() -> None:
     seen: list[StyleRun] = []
 

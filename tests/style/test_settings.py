@@ -90,7 +90,7 @@ def test_a_preset_named_by_a_flag_says_how_much_the_taps_of_the_file_weigh() -> 
     assert [(layer.name, layer.weight) for layer in style.content.layer] == [("a", 1)]
     assert [(layer.name, layer.weight) for layer in style.style[0].layer] == [
         ("conv1_1", 0.2),
-        ("b", 1),
+        ("b", 0.2),
     ]
     assert not style.style[0].layer[1].HasField("statistic")
 

@@ -12,14 +12,11 @@ from nst.io.known_models import known_models, locate_models
 from nst.io.prototxt import read_solver
 from nst.proto import SolverParameter
 from nst.style.job import anchored
+from nst.style.presets import DEFAULT_PRESET
 from nst.style.settings import with_preset
 
 DEFAULT_MODEL = "quickstart"
 """Whose solver file is the base when neither a file nor a model is named."""
-
-DEFAULT_PRESET = "fine"
-"""For a net of the user's own: no weight and no layer of it belongs to a certain net."""
-"""What fills in the objective when the net is the user's own and nothing else says it."""
 
 
 def read_settings(args: argparse.Namespace) -> SolverParameter:

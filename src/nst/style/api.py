@@ -17,6 +17,7 @@ from nst.io.prototxt import read_solver
 from nst.net import StoredWeights
 from nst.proto import NetParameter, SolverParameter
 from nst.style.job import PictureSource, anchored, load_job
+from nst.style.presets import DEFAULT_PRESET
 from nst.style.run import Observer, StyleResult, run_job
 from nst.style.settings import with_preset
 
@@ -88,9 +89,12 @@ def style_transfer(
 def _base(
     solver: str | PathLike[str] | None, flags: SolverParameter, *, own_net: bool
 ) -> SolverParameter:
-    """The solver file underneath: the one named, none for a net of the user's own, or quickstart's."""
+    """The solver file underneath: the one named, the default preset for a net of the user's own,
+    or quickstart's."""
     if solver is None and own_net:
-        return SolverParameter()
+        settings = SolverParameter()
+        settings.style_transfer_param.preset = DEFAULT_PRESET
+        return settings
     path = Path(solver) if solver else locate_models() / DEFAULT_MODEL / "solver.prototxt"
     base = anchored(read_solver(path), path.parent)
     if flags.weights:

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,9 @@ from nst.style.schedule import SMALLEST_SIDE, Stage
 
 SIZES = (128, 256, 384)
 """The first size, and the least and the largest that the second may have."""
-ITERATIONS = 3
+ITERATIONS = (3, 30)
+ENOUGH_SECONDS = 1.0
+"""A size is tried for so many iterations, the fewest at least, more until they took this long together."""
 PAIRS = 2
 """lbfgs_corrections while probing: the cost of a pair is measured apart."""
 
@@ -122,26 +123,30 @@ def _measure(job: StyleJob, size: int, base: int) -> Measurement:
     settings = SolverParameter()
     settings.CopyFrom(job.settings)
     settings.lbfgs_corrections = PAIRS
-    stage = Stage(max(size, SMALLEST_SIDE), ITERATIONS)
+    fewest, most = ITERATIONS
+    stage = Stage(max(size, SMALLEST_SIDE), most)
     seen: list[Progress] = []
     steady: list[int] = []
 
     def observe(progress: Progress, run: StyleRun) -> None:
         seen.append(progress)
         steady.append(resident_bytes() - base)
+        if len(seen) >= fewest and progress.elapsed_s - seen[0].elapsed_s >= ENOUGH_SECONDS:
+            run.stop()
 
     run = StyleRun(dataclasses.replace(job, settings=settings, stages=(stage,)), [observe])
     forget_peak()
     run.run()
     if run.failure is not None:
         raise run.failure
-    steps = [
-        (b.elapsed_s - a.elapsed_s) / max(1, b.record.evaluations - a.record.evaluations)
-        for a, b in pairwise(seen)
-    ]
-    evaluation_s = statistics.median(steps) if steps else seen[0].elapsed_s
-    setup_s = max(0.0, seen[0].elapsed_s - evaluation_s * seen[0].record.evaluations)
-    height, width = seen[-1].size
+    first, last = seen[0], seen[-1]
+    evaluations = last.record.evaluations - first.record.evaluations
+    # the mean, not the median: what disturbs the probe will disturb the run as well
+    evaluation_s = (
+        (last.elapsed_s - first.elapsed_s) / evaluations if evaluations else last.elapsed_s
+    )
+    setup_s = max(0.0, first.elapsed_s - evaluation_s * first.record.evaluations)
+    height, width = last.size
     return Measurement(
         stage.size,
         height * width,

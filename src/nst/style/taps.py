@@ -35,6 +35,11 @@ def default_content_tap(net: NetParameter) -> str:
     return groups[stride][:2][-1]
 
 
+def feature_blobs(net: NetParameter) -> list[str]:
+    """All blobs that the usual ones are chosen from, shallow first."""
+    return [blob for group in _groups(net).values() for blob in group]
+
+
 def _groups(net: NetParameter) -> dict[int, list[str]]:
     """Rectified blobs by their stride in pixels, both rising."""
     net = as_input(filter_layers(net, NetState(phase=TEST)))

@@ -12,6 +12,10 @@ from nst.proto import SolverParameter
 
 _FOLDER = Path(__file__).parent
 
+DEFAULT_PRESET = "fine"
+"""What fills in the objective where neither a solver file nor a model says it: no weight and no layer of it
+belongs to a certain net."""
+
 
 @dataclass(frozen=True)
 class Preset:
