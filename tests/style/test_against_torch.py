@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -51,13 +52,19 @@ def weights(vgg19: NetParameter) -> Weights:
     return found
 
 
-def vgg_features(torch: Any, vgg19: NetParameter, weights: Weights, x: Any) -> Features:
-    """Post-ReLU features up to conv5_1 in float64."""
+def vgg_features(
+    torch: Any, vgg19: NetParameter, weights: Weights, x: Any, *, is_edge_repeated: bool
+) -> Features:
+    """Post-ReLU features up to conv5_1 in float64; zeros around the picture, or its edge once more."""
     features = {}
+    x = torch.nn.functional.pad(
+        x, (1, 1, 1, 1), mode="replicate" if is_edge_repeated else "constant"
+    )
     for layer in vgg19.layer:
         if layer.type == "Convolution":
             w, b = (torch.tensor(array, dtype=torch.float64) for array in weights[layer.name])
-            x = torch.relu(torch.nn.functional.conv2d(x, w, b, padding=1))
+            padding = 1 if features else 0
+            x = torch.relu(torch.nn.functional.conv2d(x, w, b, padding=padding))
             features[layer.name] = x
         elif layer.type == "Pooling":
             x = torch.nn.functional.max_pool2d(x, 2, 2, ceil_mode=True)
@@ -145,13 +152,14 @@ def test_loss_and_gradient_agree_with_pytorch(
 
     loss = net.forward_backward()
 
+    vgg = functools.partial(vgg_features, is_edge_repeated=objective is crowson)
     x = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     with torch.no_grad():
         fixed = [
-            vgg_features(torch, vgg19, weights, torch.tensor(picture, dtype=torch.float64))
+            vgg(torch, vgg19, weights, torch.tensor(picture, dtype=torch.float64))
             for picture in (content, style)
         ]
-    expected = objective(vgg_features(torch, vgg19, weights, x), *fixed, x)
+    expected = objective(vgg(torch, vgg19, weights, x), *fixed, x)
     expected.backward()
     gradient = image_of(net).diff_to_host()
     error = np.linalg.norm(gradient - x.grad.numpy()) / np.linalg.norm(x.grad.numpy())
