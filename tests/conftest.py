@@ -10,9 +10,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from nst.backend import Backend, available_backends, get_backend
+from nst.backend.cuda.backend import CudaBackend
 
 REPO = Path(__file__).resolve().parent.parent
 BACKENDS = ("numpy", "cpu", pytest.param("cuda", marks=pytest.mark.gpu))
+ON_THE_HOST = "cuda on the host"
+"""The cuda backend with its GPU played by the processor (backend/cuda/host_device.py)."""
+PLAYED_IN = ("backend", "core", "layers", "net", "solvers")
+"""Folders whose tests run on it; `--play-gpu` lets all."""
 
 settings.register_profile(
     "nst", deadline=None, max_examples=40, suppress_health_check=list(HealthCheck), derandomize=True
@@ -24,11 +29,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-gpu", action="store_true", help="fail, instead of skip, where the GPU is missing"
     )
+    parser.addoption(
+        "--play-gpu", action="store_true", help="run every backend test on the played GPU too"
+    )
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each backend in turn for tests that take one."""
+    if "backend" in metafunc.fixturenames:
+        folder = metafunc.definition.path.relative_to(REPO / "tests").parts[0]
+        played = folder in PLAYED_IN or metafunc.config.getoption("--play-gpu")
+        names = (*BACKENDS, ON_THE_HOST) if played else BACKENDS
+        metafunc.parametrize("backend", names, indirect=True)
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> Backend:
-    """Each backend in turn; one that is not here is skipped with its reason."""
+    """The backend of that name; one that is not here is skipped with its reason."""
+    if request.param == ON_THE_HOST:
+        return _cuda_on_the_host()
     states = {row.name: row for row in available_backends()}
     state = states.get(request.param)
     if state is None or not state.available:
@@ -37,6 +56,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
             pytest.fail(f"backend cuda: {reason}")
         pytest.skip(f"backend {request.param}: {reason}")
     return get_backend(request.param)
+
+
+def _cuda_on_the_host() -> Backend:
+    from backend.cuda.host_device import HostDevice
+
+    return CudaBackend(HostDevice())
 
 
 @pytest.fixture

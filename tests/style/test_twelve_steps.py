@@ -175,7 +175,7 @@ def test_step_12_the_gradient_that_reaches_input1_is_the_derivative_of_the_loss(
     gradient, start = image.diff.copy(), image.data.copy()
 
     for _ in range(4):
-        direction = rng.normal(size=image.shape)
+        direction = backend.asarray(rng.normal(size=image.shape), np.float64)
         values = []
         for step in (1e-6, -1e-6):
             image.data[...] = start + step * direction

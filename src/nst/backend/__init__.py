@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nst.backend.choice import Availability, available_backends, get_backend
+from nst.backend.choice import Availability, availability, available_backends, get_backend
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 from nst.backend.interface import Array, Backend
 
@@ -12,6 +12,7 @@ __all__ = [
     "Backend",
     "ConvGeometry",
     "PoolGeometry",
+    "availability",
     "available_backends",
     "get_backend",
 ]

@@ -1,4 +1,8 @@
-"""Which backends are there, why the others are not, and what `auto` chooses."""
+"""Which backends are there, why the others are not, and what `auto` chooses.
+
+`auto` takes cpu, else numpy. It does not take cuda, which stands last and is taken by name only, for as long as it
+has not been seen to run on a GPU; so a machine's GPU, and CUDA with its memory, are never touched unasked.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from dataclasses import dataclass
 
 from nst.backend.cpu import CpuBackend
 from nst.backend.cpu.library import load as load_cpu_engine
+from nst.backend.cuda import library as cuda_library
+from nst.backend.cuda.backend import CudaBackend
 from nst.backend.interface import Backend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.errors import BackendUnavailable, UsageError, did_you_mean
@@ -22,8 +28,14 @@ class Availability:
 
 
 def available_backends() -> list[Availability]:
-    """All backends in the order in which `auto` prefers them."""
-    return [probe() for probe, _ in _BACKENDS.values()]
+    """All backends in the order in which `auto` prefers them. Starts CUDA, if it is there."""
+    return [availability(name) for name in _BACKENDS]
+
+
+def availability(name: str) -> Availability:
+    """The row of one backend, without a look at the others."""
+    probe, _ = _BACKENDS[name]
+    return probe()
 
 
 def get_backend(name: str = "auto", *, threads: int | None = None) -> Backend:
@@ -32,15 +44,15 @@ def get_backend(name: str = "auto", *, threads: int | None = None) -> Backend:
     Raises BackendUnavailable if it was asked for by name and is not there: never a silent fallback.
     """
     if name == "auto":
-        name = next(row.name for row in available_backends() if row.available)
+        name = next(name for name in _BACKENDS if availability(name).available)
     if name not in _BACKENDS:
         known = ["auto", *_BACKENDS]
         raise UsageError(
             f"backend: unknown name (got {name!r}, expected one of {', '.join(known)})."
             f"{did_you_mean(name, known)}"
         )
-    probe, make = _BACKENDS[name]
-    state = probe()
+    _, make = _BACKENDS[name]
+    state = availability(name)
     if not state.available:
         raise BackendUnavailable(f"backend '{name}' is not available: {state.reason}")
     return make(threads)
@@ -58,8 +70,17 @@ def _probe_numpy() -> Availability:
     return Availability("numpy", True, "plain numpy, the reference")
 
 
+def _probe_cuda() -> Availability:
+    try:
+        libraries = cuda_library.load()
+    except BackendUnavailable as error:
+        return Availability("cuda", False, str(error))
+    return Availability("cuda", True, f"{libraries.describe()}; {cuda_library.NEVER_RAN}")
+
+
 _BACKENDS: dict[str, tuple[Callable[[], Availability], Callable[[int | None], Backend]]] = {
     "cpu": (_probe_cpu, CpuBackend),
     "numpy": (_probe_numpy, lambda threads: NumpyBackend()),
+    "cuda": (_probe_cuda, lambda threads: CudaBackend()),
 }
 """Name -> (is it there?, make one); the order is the preference of `auto`."""

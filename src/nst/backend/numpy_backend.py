@@ -1,6 +1,7 @@
 """The reference backend: plain numpy, no compiled code of ours, correctness over speed.
 
-Every other backend is tested against this one, and this one against naive loops and the real Caffe.
+Every other backend is tested against this one, and this one against naive loops and the real Caffe. It asks its
+array module `xp` for everything, so that what another backend has no kernel for runs here on arrays of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class NumpyBackend(NumpyPooling, Backend):
     """Host arrays and BLAS through numpy; supports float32 and float64."""
 
     name = "numpy"
-    xp = np
+    xp: Any = np
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> FloatArray:
         return np.zeros(shape, dtype)
@@ -49,10 +50,10 @@ class NumpyBackend(NumpyPooling, Backend):
         kernels = w.reshape(geometry.group, w.shape[0] // geometry.group, -1)  # (G, O/G, C/G*taps)
         extent = windows.padded_extent(x.shape[2:], geometry)
         for image, result in zip(x, out, strict=True):
-            padded = windows.pad_spatial(image, geometry.pad, extent)
+            padded = windows.pad_spatial(image, geometry.pad, extent, self.xp)
             for kernel, part, rows in _groups(kernels, padded, result):
                 for a, b in windows.chunks(rows.shape[1:], kernel.shape[1], x.itemsize):
-                    cols = windows.columns(part, geometry, a, (b - a, *rows.shape[2:]))
+                    cols = windows.columns(part, geometry, a, (b - a, *rows.shape[2:]), self.xp)
                     rows[:, a:b] = (kernel @ cols).reshape(rows[:, a:b].shape)
         if bias is not None:
             out += bias.reshape(1, -1, *(1 for _ in geometry.kernel))
@@ -63,7 +64,7 @@ class NumpyBackend(NumpyPooling, Backend):
         kernels = w.reshape(geometry.group, w.shape[0] // geometry.group, -1)
         extent = windows.padded_extent(dx.shape[2:], geometry)
         for image, result in zip(dy, dx, strict=True):
-            padded = np.zeros((dx.shape[1], *extent), dx.dtype)
+            padded = self.xp.zeros((dx.shape[1], *extent), dx.dtype)
             for kernel, part, rows in _groups(kernels, padded, image):
                 for a, b in windows.chunks(rows.shape[1:], kernel.shape[1], dy.itemsize):
                     cols = kernel.T @ rows[:, a:b].reshape(len(rows), -1)
@@ -76,28 +77,28 @@ class NumpyBackend(NumpyPooling, Backend):
         sums = dw.reshape(geometry.group, dw.shape[0] // geometry.group, -1)
         extent = windows.padded_extent(x.shape[2:], geometry)
         for image, grad in zip(x, dy, strict=True):
-            padded = windows.pad_spatial(image, geometry.pad, extent)
+            padded = windows.pad_spatial(image, geometry.pad, extent, self.xp)
             for total, part, rows in _groups(sums, padded, grad):
                 for a, b in windows.chunks(rows.shape[1:], total.shape[1], x.itemsize):
-                    cols = windows.columns(part, geometry, a, (b - a, *rows.shape[2:]))
+                    cols = windows.columns(part, geometry, a, (b - a, *rows.shape[2:]), self.xp)
                     total += rows[:, a:b].reshape(len(rows), -1) @ cols.T
 
     # ---- pointwise and across channels ---------------------------------------------------------
 
     def relu(self, x: FloatArray, negative_slope: float, out: FloatArray) -> None:
         if negative_slope == 0.0:
-            np.maximum(x, 0, out=out)
+            self.xp.maximum(x, 0, out=out)
         else:
-            np.add(np.maximum(x, 0), negative_slope * np.minimum(x, 0), out=out)
+            self.xp.add(self.xp.maximum(x, 0), negative_slope * self.xp.minimum(x, 0), out=out)
 
     def relu_backward(
         self, dy: FloatArray, x: FloatArray, negative_slope: float, dx: FloatArray
     ) -> None:
         if negative_slope == 0.0:
-            np.multiply(dy, x > 0, out=dx)
+            self.xp.multiply(dy, x > 0, out=dx)
         else:
-            slope = (x > 0) + np.asarray(negative_slope, x.dtype) * (x <= 0)
-            np.multiply(dy, slope, out=dx)
+            slope = (x > 0) + x.dtype.type(negative_slope) * (x <= 0)
+            self.xp.multiply(dy, slope, out=dx)
 
     def lrn(
         self,
@@ -109,8 +110,8 @@ class NumpyBackend(NumpyPooling, Backend):
         scale: FloatArray,
         out: FloatArray,
     ) -> None:
-        scale[...] = k + (alpha / size) * _channel_window_sum(x * x, size)
-        np.multiply(x, scale**-beta, out=out)
+        scale[...] = k + (alpha / size) * _channel_window_sum(x * x, size, self.xp)
+        self.xp.multiply(x, scale**-beta, out=out)
 
     def lrn_backward(
         self,
@@ -123,7 +124,7 @@ class NumpyBackend(NumpyPooling, Backend):
         beta: float,
         dx: FloatArray,
     ) -> None:
-        cross = _channel_window_sum(dy * out / scale, size)
+        cross = _channel_window_sum(dy * out / scale, size, self.xp)
         dx[...] = dy * scale**-beta - (2.0 * alpha * beta / size) * x * cross
 
     # ---- products and sums ---------------------------------------------------------------------
@@ -134,20 +135,20 @@ class NumpyBackend(NumpyPooling, Backend):
         if accumulate:
             out += a @ b
         else:
-            np.matmul(a, b, out=out)
+            self.xp.matmul(a, b, out=out)
 
     def gram(self, x: FloatArray, scale: float, out: FloatArray) -> None:
-        np.matmul(x, x.transpose(0, 2, 1), out=out)
+        self.xp.matmul(x, x.transpose(0, 2, 1), out=out)
         out *= scale
 
     def gram_backward(self, d: FloatArray, x: FloatArray, scale: float, dx: FloatArray) -> None:
-        np.matmul((d + d.transpose(0, 2, 1)) * np.asarray(scale, d.dtype), x, out=dx)
+        self.xp.matmul((d + d.transpose(0, 2, 1)) * d.dtype.type(scale), x, out=dx)
 
     def dot(self, a: FloatArray, b: FloatArray) -> float:
         return float(np.einsum("i,i->", a.reshape(-1), b.reshape(-1), dtype=np.float64))
 
     def axpy(self, alpha: float, x: FloatArray, y: FloatArray) -> None:
-        y += np.asarray(alpha, x.dtype) * x
+        y += x.dtype.type(alpha) * x
 
 
 def _groups(
@@ -160,9 +161,9 @@ def _groups(
     return list(zip(kernels, inputs, outputs, strict=True))
 
 
-def _channel_window_sum(x: FloatArray, size: int) -> FloatArray:
+def _channel_window_sum(x: FloatArray, size: int, xp: Any) -> FloatArray:
     """Sum over `size` neighbouring channels centred on each one, (N, C, ...) -> same shape."""
-    total = np.zeros_like(x)
+    total = xp.zeros_like(x)
     channels = x.shape[1]
     for shift in range(-(size // 2), (size - 1) // 2 + 1):
         low, high = max(0, -shift), min(channels, channels - shift)

@@ -1,6 +1,6 @@
-"""Sliding windows over numpy arrays: im2col by kernel offset, a few output rows at a time.
+"""Sliding windows over arrays: im2col by kernel offset, a few output rows at a time.
 
-Arrays here have one image and no batch axis: (C, spatial...). Work is cut along the first output axis so
+Arrays here have one image and no batch axis: (C, spatial...); `xp` is their module. Work is cut along the first output axis so
 that the column buffer stays near `CHUNK_BYTES` whatever the picture size.
 """
 
@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nst.backend.geometry import ConvGeometry
@@ -22,11 +21,13 @@ CHUNK_BYTES = 8 << 20
 FloatArray = NDArray[Any]
 
 
-def pad_spatial(x: FloatArray, before: tuple[int, ...], shape: tuple[int, ...]) -> FloatArray:
+def pad_spatial(
+    x: FloatArray, before: tuple[int, ...], shape: tuple[int, ...], xp: Any
+) -> FloatArray:
     """Returns x (C, spatial...) placed at offset `before` in zeros of spatial extent `shape`."""
     if x.shape[1:] == shape and not any(before):
         return x
-    padded = np.zeros((x.shape[0], *shape), x.dtype)
+    padded: FloatArray = xp.zeros((x.shape[0], *shape), x.dtype)
     padded[inner(before, x.shape[1:])] = x
     return padded
 
@@ -68,11 +69,11 @@ def offset_views(
 
 
 def columns(
-    padded: FloatArray, geometry: ConvGeometry, start: int, out_extent: tuple[int, ...]
+    padded: FloatArray, geometry: ConvGeometry, start: int, out_extent: tuple[int, ...], xp: Any
 ) -> FloatArray:
     """im2col of one chunk: (C * taps, positions), rows ordered channel-major as Caffe's weights are."""
     channels, taps = padded.shape[0], math.prod(geometry.kernel)
-    cols = np.empty((channels, taps, *out_extent), padded.dtype)
+    cols: FloatArray = xp.empty((channels, taps, *out_extent), padded.dtype)
     for tap, view in offset_views(padded, geometry, start, out_extent):
         cols[:, tap] = view
     return cols.reshape(channels * taps, -1)

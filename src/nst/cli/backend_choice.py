@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nst.backend import Backend, available_backends, get_backend
+from nst.backend import Backend, availability, get_backend
 from nst.errors import UsageError
 
 
@@ -13,7 +13,7 @@ def choose_backend(args: argparse.Namespace) -> tuple[Backend, str]:
     if args.threads is not None and args.threads < 1:
         raise UsageError(f"--threads: must be at least 1 (got {args.threads})")
     backend = get_backend(args.backend, threads=args.threads)
-    state = next(row for row in available_backends() if row.name == backend.name)
+    state = availability(backend.name)
     chosen = "the best one here" if args.backend == "auto" else "asked for"
     if args.threads is not None and backend.name != "cpu":
         chosen += "; --threads has no effect on it"

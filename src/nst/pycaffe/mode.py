@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 
-from nst.backend import Backend, available_backends, get_backend
+from nst.backend import Backend, availability, get_backend
 from nst.errors import UsageError
 from nst.layers import LAYERS
 
@@ -28,9 +28,9 @@ class _Defaults:
 
 def set_mode_cpu() -> None:
     """Nets and solvers made from now on live on the fastest backend without a GPU: cpu, else numpy."""
-    names = [row.name for row in available_backends() if row.available and row.name != "cuda"]
-    _Defaults.backend = names[0]
-    _log.info("set_mode_cpu: backend '%s'", names[0])
+    name = next(name for name in ("cpu", "numpy") if availability(name).available)
+    _Defaults.backend = name
+    _log.info("set_mode_cpu: backend '%s'", name)
 
 
 def set_mode_gpu() -> None:

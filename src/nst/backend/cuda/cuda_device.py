@@ -1,0 +1,137 @@
+"""CudaDevice: one GPU with its stream, handles, plans, kernels and memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from nst.backend.cuda import library
+from nst.backend.cuda.cublas import Cublas, Matrix
+from nst.backend.cuda.cudnn import Cudnn
+from nst.backend.cuda.device import Array, Device, Launch, Precision
+from nst.backend.cuda.graphs import Graph
+from nst.backend.cuda.kernels import CudaKernels
+from nst.backend.cuda.plan_cache import PlanCache
+from nst.backend.cuda.plans import Numerics, Plan, Planner
+from nst.errors import BackendError
+
+log = logging.getLogger("nst.cuda")
+
+HOPPER = 90
+FIRST_HOPPER_CUDNN = 92400
+"""From 9.24 on the fused gradient of a convolution is a kernel made for Hopper."""
+
+_TIMED_LAUNCHES = 3
+
+
+class CudaDevice(Device):
+    """The GPU that CUDA calls 0; CUDA_VISIBLE_DEVICES says which one that is.
+
+    deterministic: choose plans by cuDNN's heuristics alone, so that another machine of the same kind chooses the
+    same. Results are the same bits from run to run in any case, given the same plan cache.
+    """
+
+    def __init__(self, *, deterministic: bool = False) -> None:
+        libraries = library.load()
+        self.xp = cupy = libraries.cupy
+        self.kernels = CudaKernels()
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.name: str = properties["name"].decode()
+        self.capability = int(cupy.cuda.Device().compute_capability)
+        self.description = f"{self.name}, {libraries.describe()}"
+        # A stream that waits for the default stream and is waited for by it: code of others stays in order.
+        self.stream = cupy.cuda.Stream(non_blocking=False)
+        self.stream.use()
+        self._cudnn = Cudnn(libraries.cudnn)
+        self._cudnn.set_stream(self.stream.ptr)
+        workspace = self.empty(((32 if self.capability >= HOPPER else 8) << 20,), np.uint8)
+        self._cublas_workspace = workspace
+        area = (self.address(workspace), workspace.nbytes)
+        self._cublas = Cublas(libraries.cublas, self.stream.ptr, area)
+        self._cache = PlanCache(f"{self.name}; driver {cupy.cuda.runtime.driverGetVersion()}")
+        self._deterministic = deterministic
+        self._planners: dict[bool, Planner] = {}
+        if self.capability == HOPPER and self._cudnn.version < FIRST_HOPPER_CUDNN:
+            log.info("cuDNN 9.24 or newer has faster gradients for this GPU")
+
+    # ---- memory --------------------------------------------------------------------------------
+
+    def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def upload(self, host: NDArray[Any]) -> Array:
+        return self.xp.asarray(np.ascontiguousarray(host))
+
+    def download(self, array: Array) -> NDArray[Any]:
+        result: NDArray[Any] = self.xp.asnumpy(array)
+        return result
+
+    def free_bytes(self) -> int:
+        """What the driver has left, and what CuPy's pool holds without using it."""
+        free, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(free) + int(self.xp.get_default_memory_pool().free_bytes())
+
+    # ---- work ------------------------------------------------------------------------------------
+
+    def plan(self, graph: Graph, precision: Precision) -> Plan | None:
+        planner = self._planners.get(precision.tf32)
+        if planner is None:
+            timer = None if self._deterministic else self._time
+            planner = Planner(self._cudnn, Numerics(precision.tf32), self._cache, timer)
+            self._planners[precision.tf32] = planner
+        return planner.plan(graph)
+
+    def multiply(
+        self,
+        a: Matrix,
+        b: Matrix,
+        out: Matrix,
+        sizes: tuple[int, int, int],
+        *,
+        alpha: float | int = 1.0,
+        beta: float | int = 0.0,
+        matrices: int = 1,
+        tf32: bool = False,
+        on_device: bool = False,
+    ) -> None:
+        options: dict[str, Any] = {"matrices": matrices, "tf32": tf32, "on_device": on_device}
+        self._cublas.multiply(a, b, out, sizes, alpha=alpha, beta=beta, **options)
+
+    def synchronize(self) -> None:
+        try:
+            self.stream.synchronize()
+        except self.xp.cuda.runtime.CUDARuntimeError as error:
+            raise BackendError(
+                f"cuda: {error}. To find the kernel: export CUDA_LAUNCH_BLOCKING=1"
+            ) from error
+
+    def record(self, work: Launch) -> Launch:
+        stream = self.stream
+        stream.begin_capture()
+        try:
+            work()
+        except BaseException:
+            stream.end_capture()
+            raise
+        graph = stream.end_capture()
+        graph.upload(stream)
+        return lambda: graph.launch(stream)
+
+    def _time(self, plan: Plan) -> float:
+        """Seconds per launch, on operands of any values; the second launch on is measured."""
+        operands = [
+            self.xp.zeros((plan.graph.nbytes(name),), np.uint8) for name in plan.graph.task.value
+        ]
+        addresses = [self.address(operand) for operand in operands]
+        launch = plan.bind(addresses, self.scratch(plan.workspace))
+        launch()
+        begin, end = self.xp.cuda.Event(), self.xp.cuda.Event()
+        begin.record(self.stream)
+        for _ in range(_TIMED_LAUNCHES):
+            launch()
+        end.record(self.stream)
+        end.synchronize()
+        return float(self.xp.cuda.get_elapsed_time(begin, end)) / 1e3 / _TIMED_LAUNCHES
