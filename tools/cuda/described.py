@@ -1,8 +1,9 @@
-"""GPUs by description: cuDNN builds plans for them without having one ("deviceless ahead-of-time compilation").
+"""GPUs by description: cuDNN builds plans for them on a machine that has none.
 
-The descriptions use cuDNN's own names of device properties (cudnnBackend DEVICEPROP, cuDNN >= 9.8). They were
-written by hand from data sheets; a real GPU may tell slightly different numbers. `load_without_gpu` lets libcudnn
-load on a machine without a driver; call it in a process of its own, since it stands in for libcuda.so.1.
+The descriptions use cuDNN's own names of device properties (cudnnBackend DEVICEPROP, cuDNN >= 9.8). They
+were written by hand from data sheets; a real GPU may tell slightly different numbers. `load_without_gpu`
+lets libcudnn load on a machine without a driver; call it in a process of its own, since it stands in for
+libcuda.so.1.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ GPUS = {
 
 
 def load_without_gpu(wheels: Path) -> ct.CDLL:
-    """libcudnn of the wheels unpacked below a folder (`pip install --target`), over a driver that has no GPU."""
+    """libcudnn of wheels below a folder (`pip install --target`), over a driver that has no GPU."""
     folders = [path for path in sorted((wheels / "nvidia").glob("*/lib")) if path.is_dir()]
     with tempfile.TemporaryDirectory() as place:
         stub = Path(place) / "libcuda.so.1"

@@ -1,7 +1,8 @@
 """Which backends are there, why the others are not, and what `auto` chooses.
 
-`auto` takes cpu, else numpy. It does not take cuda, which stands last and is taken by name only, for as long as it
-has not been seen to run on a GPU; so a machine's GPU, and CUDA with its memory, are never touched unasked.
+`auto` takes cpu, else numpy. It does not take cuda, which stands last and is taken by name only, for as
+long as it has not been seen to run on a GPU; so a machine's GPU, and CUDA with its memory, are never
+touched unasked.
 """
 
 from __future__ import annotations

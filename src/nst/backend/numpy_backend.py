@@ -1,7 +1,8 @@
 """The reference backend: plain numpy, no compiled code of ours, correctness over speed.
 
-Every other backend is tested against this one, and this one against naive loops and the real Caffe. It asks its
-array module `xp` for everything, so that what another backend has no kernel for runs here on arrays of its own.
+Every other backend is tested against this one, and this one against naive loops and the real Caffe. It asks
+its array module `xp` for everything, so that what another backend has no kernel for runs here on arrays of
+its own.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def _groups(
 
 def _channel_window_sum(x: FloatArray, size: int, xp: Any) -> FloatArray:
     """Sum over `size` neighbouring channels centred on each one, (N, C, ...) -> same shape."""
-    total = xp.zeros_like(x)
+    total: FloatArray = xp.zeros_like(x)
     channels = x.shape[1]
     for shift in range(-(size // 2), (size - 1) // 2 + 1):
         low, high = max(0, -shift), min(channels, channels - shift)

@@ -1,7 +1,7 @@
 """Sliding windows over arrays: im2col by kernel offset, a few output rows at a time.
 
-Arrays here have one image and no batch axis: (C, spatial...); `xp` is their module. Work is cut along the first output axis so
-that the column buffer stays near `CHUNK_BYTES` whatever the picture size.
+Arrays here have one image and no batch axis: (C, spatial...); `xp` is their module. Work is cut along the
+first output axis so that the column buffer stays near `CHUNK_BYTES` whatever the picture size.
 """
 
 from __future__ import annotations

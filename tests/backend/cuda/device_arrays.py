@@ -1,8 +1,8 @@
 """CuPy's manners on the host: an array module that keeps its values from NumPy as a GPU would.
 
-`DeviceArray` holds NumPy values and works like a CuPy array where our code uses one: reductions give arrays of
-rank 0, NumPy arrays are refused as operands and as values to assign, and nothing is converted implicitly. So code
-that would fail on CuPy fails here, without a GPU. `DEVICE_ARRAYS` is the module.
+`DeviceArray` holds NumPy values and works like a CuPy array where our code uses one: reductions give arrays
+of rank 0, NumPy arrays are refused as operands and as values to assign, and nothing is converted
+implicitly. So code that would fail on CuPy fails here, without a GPU. `DEVICE_ARRAYS` is the module.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_every_cause_has_its_own_message(
 def test_hidden_gpus_are_told_apart_from_missing_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
-    with pytest.raises(BackendUnavailable, match="no GPU is visible.*unset CUDA_VISIBLE_DEVICES"):
+    with pytest.raises(BackendUnavailable, match=r"no GPU is visible.*unset CUDA_VISIBLE_DEVICES"):
         library.check_device(fake_cupy(status=100))
 
 
@@ -122,7 +122,7 @@ def test_cudnn_that_is_nowhere_names_the_wheel(
     monkeypatch.setattr(library, "_in_process", lambda name: None)
     monkeypatch.setattr(library, "Path", lambda name: tmp_path / name)
 
-    with pytest.raises(BackendUnavailable, match="cuDNN 9 is not found.*nvidia-cudnn-cu13"):
+    with pytest.raises(BackendUnavailable, match=r"cuDNN 9 is not found.*nvidia-cudnn-cu13"):
         library.load_cudnn([tmp_path])
 
 
@@ -147,7 +147,7 @@ def test_a_library_in_the_process_is_found_by_its_name(tmp_path: Path) -> None:
 
 def test_an_old_cudnn_is_refused() -> None:
     class Old:
-        class cudnnGetVersion:  # noqa: N801  # stands for a C function
+        class cudnnGetVersion:  # stands for a C function
             restype: Any = None
 
             def __new__(cls) -> Any:

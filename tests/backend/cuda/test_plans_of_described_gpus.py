@@ -1,4 +1,4 @@
-"""cuDNN builds our graphs for GPUs that are only described. Needs the wheel, but neither a GPU nor a driver."""
+"""cuDNN builds our graphs for GPUs that are only described. Needs its wheel, but neither GPU nor driver."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """CudaBackend: the backend interface on a GPU, one operation at a time, on planar (N, C, H, W) arrays.
 
-Convolutions go to cuDNN, products to cuBLAS, pooling, dot products and axpy to our kernels. What these do not take
-(convolutions over one or three axes, arrays that are not contiguous, types other than float32 and float64) runs as
-the reference does, on CuPy's arrays. Whole nets are taken by the program (program/), which keeps to a layout and a
-precision of its own; here fp32 stays fp32, multiplied in TF32 where the precision mode says so.
+Convolutions go to cuDNN, products to cuBLAS, pooling, dot products and axpy to our kernels. What these do
+not take (convolutions over one or three axes, arrays that are not contiguous, types other than float32 and
+float64) runs as the reference does, on CuPy's arrays. Whole nets are taken by the program (program/), which
+keeps to a layout and a precision of its own; here fp32 stays fp32, multiplied in TF32 where the precision
+mode says so.
 """
 
 from __future__ import annotations
@@ -159,9 +160,9 @@ class CudaBackend(NumpyBackend):
             return
         if not all(factor.shape[:-2] == lead for factor in (a, b)):
             a, b = (self.xp.broadcast_to(f, (*lead, *f.shape[-2:])) for f in (a, b))
-        flat = [self._flattened(factor) for factor in (a, b)]
+        a, b = self._flattened(a), self._flattened(b)
         target = out.reshape(-1, *out.shape[-2:])
-        self._multiply(*flat, target, sizes, target.shape[0], accumulate)
+        self._multiply(a, b, target, sizes, target.shape[0], accumulate)
 
     def gram(self, x: Array, scale: float, out: Array) -> None:
         sizes = (x.shape[1], x.shape[1], x.shape[2])
@@ -205,10 +206,10 @@ class CudaBackend(NumpyBackend):
         if not out.flags.c_contiguous:
             raise BackendError("cuda: a product is written into contiguous arrays only")
         a, b = self._readable(a), self._readable(b)
-        operands = [self._matrix(factor) for factor in (a, b, out)]
+        left, right, target = (self._matrix(factor) for factor in (a, b, out))
         options: dict[str, Any] = {"matrices": matrices, "tf32": self.precision.tf32}
         beta = 1.0 if accumulate else 0.0
-        self.device.multiply(*operands, sizes, alpha=alpha, beta=beta, **options)
+        self.device.multiply(left, right, target, sizes, alpha=alpha, beta=beta, **options)
 
     def _readable(self, factor: Array) -> Array:
         """The factor, copied if its rows or columns are not contiguous."""

@@ -1,8 +1,8 @@
 """Matrix products by cuBLAS, on a handle of our own.
 
-CuPy refuses its own cuBLAS calls while a stream is being captured; a handle with its own workspace and stream may
-be captured. Matrices are row-major here: a row-major product is the column-major product of the transposes with
-its factors exchanged.
+CuPy refuses its own cuBLAS calls while a stream is being captured; a handle with its own workspace and
+stream may be captured. Matrices are row-major here: a row-major product is the column-major product of the
+transposes with its factors exchanged.
 """
 
 from __future__ import annotations
@@ -92,8 +92,9 @@ class Cublas:
         m, n, k = sizes
         is_double = out.storage == "fp64"
         scalar = ct.c_double if is_double else ct.c_float
-        factors = (alpha, beta) if on_device else (scalar(alpha), scalar(beta))
-        pointers = factors if on_device else tuple(ct.addressof(factor) for factor in factors)
+        kept = scalar(alpha), scalar(beta)
+        on_host = ct.addressof(kept[0]), ct.addressof(kept[1])
+        pointers = (int(alpha), int(beta)) if on_device else on_host
         mode = _DEVICE_POINTERS if on_device else _HOST_POINTERS
         _check(self.library.cublasSetPointerMode_v2(self._handle, mode), "cublasSetPointerMode")
         compute = _COMPUTE_64F if is_double else _COMPUTE_FAST_TF32 if tf32 else _COMPUTE_32F

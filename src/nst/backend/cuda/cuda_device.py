@@ -30,8 +30,8 @@ _TIMED_LAUNCHES = 3
 class CudaDevice(Device):
     """The GPU that CUDA calls 0; CUDA_VISIBLE_DEVICES says which one that is.
 
-    deterministic: choose plans by cuDNN's heuristics alone, so that another machine of the same kind chooses the
-    same. Results are the same bits from run to run in any case, given the same plan cache.
+    deterministic: choose plans by cuDNN's heuristics alone, so that another machine of the same kind
+    chooses the same. Results are the same bits from run to run in any case, given the same plan cache.
     """
 
     def __init__(self, *, deterministic: bool = False) -> None:

@@ -1,8 +1,8 @@
 """Device: what the engine asks of a GPU. The seam at which tests put a processor in its place.
 
-Everything above it (backend.py, program/) speaks of arrays, addresses, plans, kernels and products only, so that it
-runs, unchanged and number by number, on `CudaDevice` or on a stand-in made of numpy and the kernels compiled for
-the host.
+Everything above it (backend.py, program/) speaks of arrays, addresses, plans, kernels and products only, so
+that it runs, unchanged and number by number, on `CudaDevice` or on a stand-in made of numpy and the kernels
+compiled for the host.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A convolution, its gradients and what is fused to them, as graphs of cuDNN operations.
 
-`Graph` is a plain record: what is computed, on which sizes, in which storage and layout. `build` turns it into a
-finalised operation graph. Operands have names, in the order in which a plan wants their addresses.
+`Graph` is a plain record: what is computed, on which sizes, in which storage and layout. `build` turns it
+into a finalised operation graph. Operands have names, in the order in which a plan wants their addresses.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def build(cudnn: Cudnn, graph: Graph) -> Node:
 
 def operand_id(task: Task, operand: str) -> int:
     """The unique number of an operand within its graph."""
-    return 1 + task.value.index(operand)
+    names: tuple[str, ...] = task.value
+    return 1 + names.index(operand)
 
 
 class _Builder:

@@ -1,9 +1,9 @@
-"""What the cuda backend stands on: CuPy, a driver with a GPU, libcudnn and libcublas. Found when first asked for.
+"""What the cuda backend stands on: CuPy, a driver with a GPU, cuDNN and cuBLAS; found when first asked for.
 
-Every failure is told by its cause and with the one command that helps. The order of loading matters: NVRTC and
-its builtins come before libcudnn, whose run-time compiler opens them by their bare names; a libcudnn that is in
-the process already (PyTorch brings one) is used, because two of them in one process do not get along.
-`NST_CUDNN` names another libcudnn: the file, or its folder.
+Every failure is told by its cause and with the one command that helps. The order of loading matters: NVRTC
+and its builtins come before libcudnn, whose run-time compiler opens them by their bare names; a libcudnn
+that is in the process already (PyTorch brings one) is used, because two of them in one process do not get
+along. `NST_CUDNN` names another libcudnn: the file, or its folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The numbers of cuDNN's graph API that the engine uses, by the names of cudnn_graph.h without their prefixes.
+"""The numbers of cuDNN's graph API that the engine uses, by their names without prefixes.
 
 They are part of the binary interface of libcudnn.so.9 and cannot change within it; a test compares them with
 the header where the wheel is installed.

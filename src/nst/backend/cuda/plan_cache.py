@@ -1,7 +1,7 @@
-"""The plan cache: chosen cuDNN plans on disk, one small JSON file each, so that only the first run times them.
+"""The plan cache: chosen plans on disk, a small JSON file each, so that only the first run times them.
 
-Kept in `NST_CACHE`, else in the user's cache folder; a file is whole or not there. A cache that cannot be read or
-written is no error: plans are then chosen again.
+Kept in `NST_CACHE`, else in the user's cache folder; a file is whole or not there. A cache that cannot be
+read or written is no error: plans are then chosen again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Which engine of cuDNN runs a graph: candidates, filters, timing, and the plan that is kept.
 
-cuDNN's heuristics rank engine configurations; those that change the numbers more than the precision mode allows
-are refused, the first few of the rest are built and timed on the GPU, and the fastest is kept, in memory and in
-the plan cache. One configuration is finalised once only: cuDNN 9.19 fails to compile a second plan from it.
+cuDNN's heuristics rank engine configurations; those that change the numbers more than the precision mode
+allows are refused, the first few of the rest are built and timed on the GPU, and the fastest is kept, in
+memory and in the plan cache. One configuration is finalised once only: cuDNN 9.19 fails to compile a second
+plan from it.
 """
 
 from __future__ import annotations
