@@ -11,6 +11,7 @@ from support.tiny import picture, tiny_net, tiny_weights
 from nst.backend import Backend
 from nst.errors import UsageError
 from nst.io.prototxt import parse_solver
+from nst.io.resample import resize
 from nst.proto import StyleTransferParameter
 from nst.style.colour import keep_colours, match_colours
 from nst.style.job import StyleJob, load_job
@@ -139,6 +140,44 @@ class TestRuns:
         np.testing.assert_allclose(
             keep_colours(plain, kept, rule(color)), kept, atol=12
         )  # the same lightness, up to clipping
+
+    def test_kept_chroma_is_the_contents_wherever_nothing_is_clipped(
+        self, backend: Backend
+    ) -> None:
+        kept = run_job(self.job("KEEP_YCC", backend)).pixels
+
+        content = resize(CONTENT, kept.shape[:2])
+        inside = (kept > 0.5).all(axis=2) & (kept < 254.5).all(axis=2)
+        assert inside.mean() > 0.5
+        for channel in (0, 2):  # R - Y and B - Y are chroma, up to factors
+            ours, theirs = (
+                (rgb[..., channel] - rgb @ np.array([0.299, 0.587, 0.114]))[inside]
+                for rgb in (kept, content)
+            )
+            np.testing.assert_allclose(ours, theirs, atol=0.1)
+
+    @pytest.mark.parametrize("color", ["MATCH_PCA", "MATCH_CHOLESKY", "MATCH_HISTOGRAM"])
+    def test_a_painting_in_matched_colours_stays_near_the_contents(
+        self, color: str, backend: Backend
+    ) -> None:
+        grey = CONTENT.mean(axis=2, keepdims=True)
+        pink = np.asarray(0.3 * (STYLE - STYLE.mean()) + [230, 120, 190], np.float32)
+        distances = []
+        for how in (color, "STYLE"):
+            settings = self.job(how, backend).settings
+            settings.style_transfer_param.style_weight = 30
+            made = load_job(
+                settings,
+                backend,
+                content=np.repeat(grey, 3, axis=2),
+                styles=[pink],
+                net=tiny_net(),
+                weights=tiny_weights(),
+            )
+            rgb = run_job(made).pixels
+            distances.append(np.abs(rgb - rgb.mean(axis=2, keepdims=True)).mean())
+
+        assert distances[0] < 0.8 * distances[1]
 
     def test_the_style_is_matched_before_anything_is_captured(self, backend: Backend) -> None:
         job = self.job("MATCH_PCA", backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from support.tiny import picture, tiny_net, tiny_weights
 
 from nst.backend import Backend
@@ -32,11 +33,18 @@ KINDS = {
     "wasserstein": """type: "LBFGS" lbfgs_corrections: 5 style_transfer_param {
         style_statistic: W2 style_loss: RELATIVE content_loss: RELATIVE clamp: true padding: REPLICATE
         style_weight: 1 content_weight: 1 }""",
+    "regions": """type: "LBFGS" lbfgs_corrections: 5 style_transfer_param {
+        style { mask: "half" style_mask: "part" } content { mask: "fade" } }""",
 }
 """Solver settings by name; all paint 14 iterations at 16 px and 16 at 24 px."""
 
 ITERATIONS = 30
 CONTENT, STYLE = picture(36, 48, 1), picture(30, 20, 2)
+MASKS = {
+    "half": np.repeat([[1.0, 0.0]], 18, axis=0).repeat(12, axis=1),
+    "fade": np.linspace(0.2, 1, 12).reshape(3, 4),
+    "part": np.linspace(0.2, 1, 6).reshape(3, 2),
+}
 
 
 def interrupted_job(kind: str, backend: Backend, extra: str = "") -> StyleJob:
@@ -45,5 +53,11 @@ def interrupted_job(kind: str, backend: Backend, extra: str = "") -> StyleJob:
         merged(parse_solver(SETTINGS), parse_solver(KINDS[kind])), parse_solver(extra)
     )
     return load_job(
-        settings, backend, content=CONTENT, styles=[STYLE], net=tiny_net(), weights=tiny_weights()
+        settings,
+        backend,
+        content=CONTENT,
+        styles=[STYLE],
+        net=tiny_net(),
+        weights=tiny_weights(),
+        masks=MASKS,
     )

@@ -17,7 +17,21 @@ HAZE = (226.0, 196.0, 176.0)
 
 
 def draw_lake() -> Image.Image:
-    canvas = Canvas(WIDTH, HEIGHT, SCALE)
+    return paint_lake(Canvas(WIDTH, HEIGHT, SCALE))
+
+
+def draw_sky_mask() -> Image.Image:
+    """White where the sky is seen: what nothing was painted over."""
+    empty = Canvas(WIDTH, HEIGHT, SCALE)
+    sky(empty, default_rng(SEED))
+    painted = Canvas(WIDTH, HEIGHT, SCALE)
+    paint_lake(painted)
+    is_sky = (painted.pixels() == empty.pixels()).all(axis=2)
+    large = Image.fromarray((255 * is_sky).astype(np.uint8))
+    return large.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+
+
+def paint_lake(canvas: Canvas) -> Image.Image:
     rng = default_rng(SEED)
     sky(canvas, rng)
     for peak, rough, colour, snow in (

@@ -12,12 +12,12 @@ from nst.io.resample import fit_longest_side
 from nst.net import Net
 from nst.proto import NetParameter, SolverParameter
 from nst.style import augment
+from nst.style.augment_regions import input_shapes
 from nst.style.feature_net import image_blob
 from nst.style.job import load_net
 from nst.style.objective import Objective
 from nst.style.objective_settings import read_objective
 from nst.style.schedule import read_schedule
-from nst.style.statistics import statistic_blob
 
 
 def augmented_net(net: NetParameter, objective: Objective, size: tuple[int, int]) -> NetParameter:
@@ -27,14 +27,14 @@ def augmented_net(net: NetParameter, objective: Objective, size: tuple[int, int]
     image = probe.blobs[image_blob(extraction)]
     image.reshape(1, image.shape[1], *size)
     probe.reshape()
-    saved = [statistic_blob(tap) for tap in objective.style]
-    saved += [tap.blob for tap in objective.content]
+    shapes = {name: blob.shape for name, blob in probe.blobs.items()}
     return augment.for_solving(
         extraction,
         objective,
-        {name: probe.blobs[name].shape for name in saved},
+        {name: shapes[name.partition("@")[0]] for name in augment.saved_blobs(objective)},
         image.shape,
         {layer.name: len(layer.params) for layer in probe.layers},
+        input_shapes(objective, shapes, image.shape),
     )
 
 

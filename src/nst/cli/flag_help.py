@@ -23,10 +23,11 @@ OBJECTIVE = {
     "pooling": "replaces the net's pooling",
 }
 RESULT = {
-    "size": "longest side of the picture in pixels; replaces a list of sizes in file or preset",
+    "size": "longest side in pixels, or without a content width x height; replaces a list of sizes",
     "coarsest_size": "coarse to fine: begin at this size, and end at --size",
     "sizes": "coarse to fine: longest sides, small first, as in 128,256,512",
     "output": "the picture to write: png, jpg, tiff or webp",
+    "aspect": "width and height, as in 16,9, of a picture without content; default the style's",
     "save_every": "iterations between intermediate pictures; 0 writes none",
     "snapshot": "iterations between snapshots to --resume from; default every 5 minutes, 0 never",
     "snapshot_prefix": "snapshots go to this path with .snapshot added; default beside the output",
@@ -81,6 +82,7 @@ SPREAD = (
     "transform_param",
     "iterations",
     "color_order",
+    "keep_mask",
 )
 """Fields of the style block that have flags of their own making."""
 

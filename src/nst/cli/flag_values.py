@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,56 @@ class WeightedName:
     statistic: int | None = None
 
 
-def picture_with_weight(text: str) -> WeightedName:
+@dataclass(frozen=True)
+class GivenStyle:
+    """A `--style` of the command line, with what the flags behind it say about it."""
+
+    name: str
+    weight: float | None = None
+    mask: str = ""
+    style_mask: str = ""
+    region: str = ""
+
+
+class OfTheStyle(argparse.Action):
+    """A flag about the `--style` before it."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        styles: list[GivenStyle] = getattr(namespace, "style", None) or []
+        if not styles:
+            parser.error(f"{option_string}: put it behind the --style that it is about")
+        if getattr(styles[-1], self.dest):
+            parser.error(f"{option_string}: given twice for --style {styles[-1].name}")
+        styles[-1] = replace(styles[-1], **{self.dest: values})
+
+
+def picture_with_weight(text: str) -> GivenStyle:
     """`FILE` or `FILE:WEIGHT`; a file of that very name wins."""
     name, colon, number = text.rpartition(":")
     if colon and name and not Path(text).exists():
         try:
-            return WeightedName(name, float(number))
+            return GivenStyle(name, float(number))
         except ValueError:
             pass  # C:\\picture.jpg, or a colon in the name
-    return WeightedName(text)
+    return GivenStyle(text)
+
+
+def size(text: str) -> int | tuple[int, int]:
+    """`512`, or `800x300`: width and height."""
+    parts = text.lower().split("x")
+    if len(parts) <= 2 and all(part.isascii() and part.isdigit() for part in parts):
+        numbers = [int(part) for part in parts]
+        if all(number < 2**32 for number in numbers):
+            return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    raise argparse.ArgumentTypeError(
+        f"got {text!r}, expected a whole number of pixels, or WIDTHxHEIGHT"
+    )
 
 
 def layers(text: str) -> list[WeightedName]:

@@ -11,7 +11,7 @@ from nst.cli.solve_settings import read_settings
 from nst.cli.style_flags import add_style_flags
 from nst.errors import FileError, UsageError
 from nst.io.style_library import LibraryEntry, StyleLibrary, label
-from nst.style.job import load_job
+from nst.style.job import load_job, picture_fields
 from nst.style.run import StyleRun
 from nst.style.statistics_store import MemoryStore
 
@@ -65,6 +65,9 @@ def _add(args: argparse.Namespace) -> int:
     for style in styles:
         args.style = [style]
         settings = read_settings(args)
+        for holder, name in picture_fields(settings.style_transfer_param):
+            if name in ("mask", "keep_mask"):
+                holder.ClearField(name)  # it is about where in a result the style will be
         settings.style_transfer_param.content.ClearField("image")
         settings.style_transfer_param.content_weight = 0
         StyleRun(load_job(settings, backend), statistics=store).compute_statistics()

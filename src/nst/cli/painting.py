@@ -83,10 +83,11 @@ def saver(job: StyleJob, output: Path) -> Observer:
     every = job.style_param.save_every
 
     def save(progress: Progress, run: StyleRun) -> None:
-        if every and progress.done % every == 0 and run.painter is not None:
+        picture = run.picture() if every and progress.done % every == 0 else None
+        if picture is not None:
             path = output.with_name(f"{output.stem}_{progress.done:04d}{output.suffix}")
             with failing_to_write():
-                write_picture(path, to_uint8(run.painter.picture()))
+                write_picture(path, to_uint8(picture))
 
     return save
 

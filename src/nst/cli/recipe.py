@@ -10,7 +10,7 @@ from nst.io.prototxt import format_message
 from nst.io.recipe import Recipe
 from nst.proto import SolverParameter
 from nst.style.batch import FINGERPRINT, run_fingerprint
-from nst.style.job import StyleJob
+from nst.style.job import StyleJob, picture_fields
 from nst.style.run import StyleResult
 
 
@@ -49,8 +49,7 @@ def _without_folders(settings: SolverParameter) -> SolverParameter:
     for name in ("frames", "flow_files"):
         if style.HasField("video") and getattr(style.video, name):
             setattr(style.video, name, Path(getattr(style.video, name)).name)
-    holders = [(bare, "net"), (bare, "snapshot_prefix"), (style.content, "image")]
-    holders += [(style.init, "image"), *((term, "image") for term in style.style)]
+    holders = [(bare, "net"), (bare, "snapshot_prefix"), *picture_fields(style)]
     for message, name in holders:
         if getattr(message, name):
             setattr(message, name, Path(getattr(message, name)).name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from nst.cli.progress import clock
+from nst.proto import InitialImage
 from nst.style.job import StyleJob
 from nst.style.objective import Tap
 from nst.style.run import StyleResult
@@ -66,23 +68,48 @@ class _NoteHandler(logging.Handler):
 def announce(report: Report, job: StyleJob, backend: str) -> None:
     """A few lines about what will be done."""
     names = [style.picture.path.name for style in job.styles]
-    content = job.content.path.name if job.content else "nothing but texture"
-    report.line(f"painting {content}" + (f" in the manner of {', '.join(names)}" if names else ""))
+    if job.content is None:
+        report.line(f"painting a texture in the manner of {', '.join(names)}")
+    elif names:
+        report.line(f"painting {job.content.path.name} in the manner of {', '.join(names)}")
+    else:
+        report.line(f"painting {job.content.path.name} anew from its features")
     report.row("backend", backend)
     weights = [record.name for role, record in job.files.items() if role.startswith("weights")]
     report.row("net", f"{job.net.name or 'unnamed'}, weights {', '.join(weights) or 'given'}")
+    start = InitialImage.From.Name(getattr(job.style_param.init, "from")).lower()
+    report.row("start", start.replace("_", " "))
     kind = job.settings.type if job.settings.HasField("type") else "LBFGS"
     sizes = ", then ".join(f"{stage.size} px x {stage.iterations}" for stage in job.stages)
     report.row("plan", f"{sizes} iterations of {kind}")
-    for title, taps in (("content", job.objective.content), ("style", job.objective.style)):
+    first = job.objective.style[0].region if job.objective.style else ""
+    share = job.regions.shares.get(first, 1.0)
+    style = tuple(
+        replace(tap, weight=tap.weight / share)
+        for tap in job.objective.style
+        if tap.region == first
+    )
+    for title, taps in (("content", job.objective.content), ("style", style)):
         if taps:
             report.row(title, _taps(taps))
+    _tell_regions(report, job)
     pictures = [job.content] if job.content else []
     for picture in (*pictures, *(style.picture for style in job.styles)):
         for note in picture.notes:
             report.note(f"{picture.path.name}: {note}")
     report.print_early_notes()
     report.row("output", str(job.output))
+
+
+def _tell_regions(report: Report, job: StyleJob) -> None:
+    """What share of the picture each style has, and how much stays as it is."""
+    for region, share in job.regions.shares.items():
+        names = [style.picture.path.name for style in job.styles if style.region == region]
+        report.row("region", f"{region}, {share:.1%} of the picture: {', '.join(names)}")
+    if job.regions.kept is not None:
+        report.row(
+            "kept", f"{float(job.regions.kept.mean()):.1%} of the picture, as the content has it"
+        )
 
 
 def conclude(report: Report, output: Path, result: StyleResult, seconds: float) -> None:

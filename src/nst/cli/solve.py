@@ -25,7 +25,6 @@ from nst.cli.writable import check_writable
 from nst.io.atomic import write_atomically
 from nst.io.picture_output import check_writable as check_picture_writable
 from nst.io.prototxt import format_message
-from nst.io.resample import fit_longest_side
 from nst.style.forecast import fitted
 from nst.style.job import StyleJob, load_job
 
@@ -139,8 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _dump_net(target: str, job: StyleJob) -> None:
     """Writes the net of the last size."""
-    giver = job.content or job.styles[0].picture
-    shape = fit_longest_side(giver.rgb.shape[:2], job.stages[-1].size, enlarge=True)
+    shape = job.shape_at(job.stages[-1].size)
     text = format_message(augmented_net(job.net, job.objective, shape))
     if target == "-":
         sys.stdout.write(text)

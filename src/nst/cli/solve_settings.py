@@ -11,9 +11,9 @@ from nst.errors import UsageError, did_you_mean
 from nst.io.known_models import known_models, locate_models
 from nst.io.prototxt import read_solver
 from nst.proto import SolverParameter
-from nst.style.job import anchored
+from nst.style.job import anchored, picture_fields
 from nst.style.presets import DEFAULT_PRESET
-from nst.style.settings import with_preset
+from nst.style.settings import with_preset, without_examples
 
 DEFAULT_MODEL = "quickstart"
 """Whose solver file is the base when neither a file nor a model is named."""
@@ -29,6 +29,10 @@ def read_settings(args: argparse.Namespace) -> SolverParameter:
             f"--size: one size or --sizes, not both (got {args.size} and {args.sizes})"
         )
     base, is_users = _base(args)
+    if not is_users:
+        base = without_examples(
+            base, has_content=args.content is not None, has_style=bool(args.style)
+        )
     flags = anchored(to_message(args), Path())
     settings = with_preset(base, flags)
     apply_to_styles(settings, args)
@@ -124,14 +128,17 @@ def _output(settings: SolverParameter, *, named: bool, overwrite: bool | None) -
 
 def _stem(settings: SolverParameter) -> str:
     style = settings.style_transfer_param
-    pictures = [style.content.image, *(term.image for term in style.style)]
-    return "_".join(Path(picture).stem for picture in pictures if picture) or "picture"
+    styles = [term.image for term in style.style if term.image]
+    names = [Path(picture).stem for picture in (style.content.image, *styles) if picture]
+    if names and not (style.content.image and styles):
+        names.append("reconstructed" if style.content.image else "texture")
+    return "_".join(names) or "picture"
 
 
 def _refuse_to_eat_inputs(settings: SolverParameter) -> None:
     style = settings.style_transfer_param
     output = Path(style.output)
-    inputs = [style.content.image, style.init.image, *(term.image for term in style.style)]
+    inputs = [getattr(message, name) for message, name in picture_fields(style)]
     for picture in filter(None, inputs):
         with contextlib.suppress(OSError):
             if output.samefile(picture):

@@ -21,7 +21,7 @@ from nst.cli.flag_help import (
     objective_fields,
     video_field,
 )
-from nst.cli.flag_values import enum, layers, numbers, picture_with_weight, whole
+from nst.cli.flag_values import OfTheStyle, enum, layers, numbers, picture_with_weight, size, whole
 from nst.proto import (
     InitialImage,
     SolverParameter,
@@ -49,6 +49,26 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="the picture whose manner it takes on; may be given several times",
     )
+    for flag, metavar, text in (
+        (
+            "mask",
+            "FILE",
+            "where the --style before it is: grey, white inside; others have the rest",
+        ),
+        ("style-mask", "FILE", "what of the --style before it counts: grey, white inside"),
+        (
+            "region",
+            "COLOUR|NUMBER",
+            "masks of the --style before it are label maps, and this is its label there",
+        ),
+    ):
+        pictures.add_argument(f"--{flag}", metavar=metavar, action=OfTheStyle, help=text)
+    pictures.add_argument(
+        "--keep-mask", metavar="FILE", help="white where the content is left as it is"
+    )
+    pictures.add_argument(
+        "--content-mask", metavar="FILE", help="how much the content counts: white fully, black not"
+    )
     pictures.add_argument(
         "--style-scale",
         metavar="FACTOR[,...]",
@@ -59,6 +79,11 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
         pictures, "style-stretch", "squeeze the style into the content's shape, as MyCaffe does"
     )
     _add_fields(pictures, RESULT)
+    pictures.add_argument(
+        "--tileable",
+        action="store_true",
+        help="go round the picture's edges, so that copies of it fit together; for textures",
+    )
     _add_start_flags(parser.add_argument_group("start"))
     _add_model_flags(parser.add_argument_group("model"))
 
@@ -151,6 +176,9 @@ def _add_field(
     flag = flag or prefix + field.name.replace("_", "-")
     kind = field.cpp_type
     read: Callable[[str], Any]
+    if flag == "size":
+        group.add_argument("--size", type=size, metavar="N|WxH", help=text)
+        return
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         _add_switch(group, flag, text)
         return

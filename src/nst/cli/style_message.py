@@ -15,7 +15,7 @@ from nst.cli.flag_help import (
 )
 from nst.cli.flag_values import WeightedName
 from nst.errors import UsageError
-from nst.proto import InitialImage, SolverParameter, StyleTransferParameter
+from nst.proto import InitialImage, PadParameter, SolverParameter, StyleTransferParameter
 
 
 def to_message(args: argparse.Namespace) -> SolverParameter:
@@ -25,7 +25,10 @@ def to_message(args: argparse.Namespace) -> SolverParameter:
     for name in (*objective_fields(), *RESULT, *SOLVER):
         value = getattr(args, name)
         holder = style if name in StyleTransferParameter.DESCRIPTOR.fields_by_name else settings
-        if isinstance(value, list):
+        if isinstance(value, tuple):  # --size 800x300
+            style.size = max(value)
+            style.aspect.extend(value)
+        elif isinstance(value, list):
             getattr(holder, name).extend(value)
         elif value is not None:
             setattr(holder, name, value)
@@ -41,6 +44,8 @@ def to_message(args: argparse.Namespace) -> SolverParameter:
         if getattr(args, f"tv_{name}") is not None:
             setattr(style.tv_loss_param, name, getattr(args, f"tv_{name}"))
     _set_video(style, args)
+    if args.tileable:
+        style.padding, style.pad_every_layer = PadParameter.CIRCULAR, True
     _set_pictures(style, args)
     _set_preprocessing(style, args)
     if not style.ListFields():
@@ -78,11 +83,16 @@ def _set_video(style: StyleTransferParameter, args: argparse.Namespace) -> None:
 def _set_pictures(style: StyleTransferParameter, args: argparse.Namespace) -> None:
     if args.content is not None:
         style.content.image = args.content
+    if args.content_mask is not None:
+        style.content.mask = args.content_mask
+    if args.keep_mask is not None:
+        style.keep_mask = args.keep_mask
     _add_layers(style.content.layer, args.content_layers or [])
     for given in args.style or []:
         term = style.style.add(image=given.name)
-        if given.weight is not None:
-            term.weight = given.weight
+        for name in ("weight", "mask", "style_mask", "region"):
+            if getattr(given, name) not in (None, ""):
+                setattr(term, name, getattr(given, name))
     if args.init is not None:
         setattr(style.init, "from", args.init)
     if args.init_image is not None:
@@ -91,7 +101,7 @@ def _set_pictures(style: StyleTransferParameter, args: argparse.Namespace) -> No
     for name in ("blend", "noise_std"):
         if getattr(args, name) is not None:
             setattr(style.init, name, getattr(args, name))
-    if not args.content and not args.content_layers:
+    if not args.content and not args.content_layers and not args.content_mask:
         style.ClearField("content")
 
 

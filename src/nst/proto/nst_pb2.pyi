@@ -1321,7 +1321,7 @@ class NamedBlob(_message.Message):
     def __init__(self, name: _Optional[str] = ..., blob: _Optional[_Union[BlobProto, _Mapping]] = ...) -> None: ...
 
 class StyleTransferParameter(_message.Message):
-    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order", "style_statistic", "mmd_offset", "padding", "pad_every_layer", "color", "report_gradients", "average_decay", "carry_moments", "coarsest_size", "video")
+    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order", "style_statistic", "mmd_offset", "padding", "pad_every_layer", "color", "report_gradients", "average_decay", "carry_moments", "coarsest_size", "video", "keep_mask", "aspect")
     class LineSearch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STRONG_WOLFE: _ClassVar[StyleTransferParameter.LineSearch]
@@ -1410,6 +1410,8 @@ class StyleTransferParameter(_message.Message):
     CARRY_MOMENTS_FIELD_NUMBER: _ClassVar[int]
     COARSEST_SIZE_FIELD_NUMBER: _ClassVar[int]
     VIDEO_FIELD_NUMBER: _ClassVar[int]
+    KEEP_MASK_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_FIELD_NUMBER: _ClassVar[int]
     preset: str
     content: ContentTerm
     style: _containers.RepeatedCompositeFieldContainer[StyleTerm]
@@ -1446,7 +1448,9 @@ class StyleTransferParameter(_message.Message):
     carry_moments: bool
     coarsest_size: int
     video: VideoParameter
-    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ..., style_statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ..., mmd_offset: _Optional[float] = ..., padding: _Optional[_Union[PadParameter.Mode, str]] = ..., pad_every_layer: _Optional[bool] = ..., color: _Optional[_Union[StyleTransferParameter.ColorControl, str]] = ..., report_gradients: _Optional[bool] = ..., average_decay: _Optional[float] = ..., carry_moments: _Optional[bool] = ..., coarsest_size: _Optional[int] = ..., video: _Optional[_Union[VideoParameter, _Mapping]] = ...) -> None: ...
+    keep_mask: str
+    aspect: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ..., style_statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ..., mmd_offset: _Optional[float] = ..., padding: _Optional[_Union[PadParameter.Mode, str]] = ..., pad_every_layer: _Optional[bool] = ..., color: _Optional[_Union[StyleTransferParameter.ColorControl, str]] = ..., report_gradients: _Optional[bool] = ..., average_decay: _Optional[float] = ..., carry_moments: _Optional[bool] = ..., coarsest_size: _Optional[int] = ..., video: _Optional[_Union[VideoParameter, _Mapping]] = ..., keep_mask: _Optional[str] = ..., aspect: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class VideoParameter(_message.Message):
     __slots__ = ("frames", "temporal_weight", "distances", "flow", "flow_files", "iterations", "fps")
@@ -1487,26 +1491,34 @@ class FeatureWeight(_message.Message):
     def __init__(self, name: _Optional[str] = ..., weight: _Optional[float] = ..., statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ...) -> None: ...
 
 class ContentTerm(_message.Message):
-    __slots__ = ("image", "layer")
+    __slots__ = ("image", "layer", "mask")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
     image: str
     layer: _containers.RepeatedCompositeFieldContainer[FeatureWeight]
-    def __init__(self, image: _Optional[str] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ...) -> None: ...
+    mask: str
+    def __init__(self, image: _Optional[str] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ..., mask: _Optional[str] = ...) -> None: ...
 
 class StyleTerm(_message.Message):
-    __slots__ = ("image", "weight", "scale", "layer", "stretch")
+    __slots__ = ("image", "weight", "scale", "layer", "stretch", "mask", "style_mask", "region")
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SCALE_FIELD_NUMBER: _ClassVar[int]
     LAYER_FIELD_NUMBER: _ClassVar[int]
     STRETCH_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    STYLE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     image: str
     weight: float
     scale: float
     layer: _containers.RepeatedCompositeFieldContainer[FeatureWeight]
     stretch: bool
-    def __init__(self, image: _Optional[str] = ..., weight: _Optional[float] = ..., scale: _Optional[float] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ..., stretch: _Optional[bool] = ...) -> None: ...
+    mask: str
+    style_mask: str
+    region: str
+    def __init__(self, image: _Optional[str] = ..., weight: _Optional[float] = ..., scale: _Optional[float] = ..., layer: _Optional[_Iterable[_Union[FeatureWeight, _Mapping]]] = ..., stretch: _Optional[bool] = ..., mask: _Optional[str] = ..., style_mask: _Optional[str] = ..., region: _Optional[str] = ...) -> None: ...
 
 class InitialImage(_message.Message):
     __slots__ = ("image", "blend", "noise_std")

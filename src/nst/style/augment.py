@@ -2,13 +2,14 @@
 
     feature_net.as_input, ...                      the bare feature net, input layer `input1`
     add_statistics                                 the extraction net of steps 1 to 4
-    add_targets, add_content_losses,               the solver net of steps 5 to 12
-    add_style_losses, add_tv_loss,
-    add_temporal_losses (frames of a video),
-    freeze_weights, image_as_parameter
+    add_inputs, take_regions, add_targets,         the solver net of steps 5 to 12
+    add_content_losses, add_style_losses,
+    add_tv_loss, add_temporal_losses (of a video),
+    freeze_weights, image_as_parameter, keep_pixels
 
 Names are MyCaffe's: gram_X, input_X, event_X, loss_X, input1. X is the name of a *blob*: with in-place
-ReLU layers the blob conv4_2 holds what relu4_2 wrote, since the last writer of a name wins.
+ReLU layers the blob conv4_2 holds what relu4_2 wrote, since the last writer of a name wins. With masks:
+what `augment_regions` says.
 """
 
 from __future__ import annotations
@@ -21,9 +22,17 @@ from nst.proto import (
     LayerParameter,
     NetParameter,
     NetState,
+    PadParameter,
     ParamSpec,
     ScalarParameter,
     StyleTransferParameter,
+)
+from nst.style.augment_regions import (
+    add_inputs,
+    add_statistics,
+    content_mask_blob,
+    keep_pixels,
+    take_regions,
 )
 from nst.style.feature_net import (
     IMAGE_LAYER,
@@ -36,7 +45,7 @@ from nst.style.feature_net import (
     use_pooling,
 )
 from nst.style.objective import Objective, content_loss_weight, gate_for
-from nst.style.statistics import add_statistic, statistic_blob, style_loss
+from nst.style.statistics import statistic_blob, style_loss
 from nst.style.temporal import add_temporal_losses
 
 
@@ -48,7 +57,7 @@ def for_extraction(net: NetParameter, objective: Objective) -> NetParameter:
         net = use_pooling(net, objective.pooling)
     if objective.padding is not None:
         net = use_padding(net, objective.padding, every_layer=objective.pad_every_layer)
-    return add_statistics(net, objective)
+    return add_statistics(net, objective.whole_taps, objective)
 
 
 def for_solving(
@@ -57,6 +66,7 @@ def for_solving(
     targets: Mapping[str, Shape],
     image_shape: Shape,
     param_counts: Mapping[str, int],
+    inputs: Mapping[str, Shape] | None = None,
 ) -> NetParameter:
     """The net of steps 5 to 12.
 
@@ -65,27 +75,31 @@ def for_solving(
         targets: shapes of the saved blobs, by name (`conv4_2`, `gram_conv1_1`, ...).
         image_shape: (1, C, H, W) of the picture to paint.
         param_counts: how many learnable blobs each layer has, to freeze exactly those.
+        inputs: shapes of the masks and of what is kept of the content, by name.
     """
-    net = add_targets(extraction, targets)
+    net = add_inputs(extraction, inputs or {})
+    net = take_regions(net, objective)
+    net = add_targets(net, targets)
     net = add_content_losses(net, objective, targets)
     net = add_style_losses(net, objective, targets)
     net = add_tv_loss(net, objective)
     net = add_temporal_losses(net, objective, targets)
     net = freeze_weights(net, param_counts)
     net = image_as_parameter(net, image_shape)
+    if objective.is_partly_kept:
+        net = keep_pixels(net)
     net.force_backward = False
     return net
 
 
+def saved_blobs(objective: Objective) -> list[str]:
+    """Blobs that steps 1 to 4 save: the statistics, those of regions by their names, and the content's."""
+    return [statistic_blob(tap) for tap in objective.style] + [
+        tap.blob for tap in objective.content
+    ]
+
+
 # ---- what is added ----------------------------------------------------------------------------
-
-
-def add_statistics(net: NetParameter, objective: Objective) -> NetParameter:
-    """Appends GRAM `gram_X`, or what its statistic needs, to every style tap X."""
-    net = copied(net)
-    for tap in objective.style:
-        add_statistic(net, tap, objective)
-    return net
 
 
 def add_targets(net: NetParameter, targets: Mapping[str, Shape]) -> NetParameter:
@@ -100,7 +114,7 @@ def add_targets(net: NetParameter, targets: Mapping[str, Shape]) -> NetParameter
 def add_content_losses(
     net: NetParameter, objective: Objective, targets: Mapping[str, Shape]
 ) -> NetParameter:
-    """Per content tap X: SCALAR on feature and target (if there is a scale), EVENT, the loss."""
+    """Per content tap X: SCALAR and MASK on feature and target (if there are any), EVENT, the loss."""
     net = copied(net)
     for tap in objective.content:
         feature, target = tap.blob, f"input_{tap.blob}"
@@ -108,6 +122,9 @@ def add_content_losses(
         if objective.content_scale != 1:
             feature = _add_scalar(net, feature, objective)
             target = _add_scalar(net, target, objective)
+        if objective.content_share is not None:
+            feature = _add_mask(net, feature, content_mask_blob(tap))
+            target = _add_mask(net, target, content_mask_blob(tap))
         relative = objective.content_loss == StyleTransferParameter.RELATIVE
         loss = LayerParameter(type="RelativeLoss" if relative else "EuclideanLoss")
         loss.loss_weight.append(content_loss_weight(objective, tap, targets[tap.blob]))
@@ -129,10 +146,18 @@ def add_style_losses(
 
 
 def add_tv_loss(net: NetParameter, objective: Objective) -> NetParameter:
-    """Appends TV_LOSS `loss_tv` on the picture, if it has a weight."""
+    """Appends TV_LOSS `loss_tv` on the picture, if it has a weight.
+
+    Of a picture that tiles it sees one more line beyond each edge, so that the seams are smoothed as well.
+    """
     net = copied(net)
     if objective.tv_weight:
-        layer = net.layer.add(name="loss_tv", type="TVLoss", bottom=[image_blob(net)])
+        picture = image_blob(net)
+        if objective.padding == PadParameter.CIRCULAR:
+            pad = net.layer.add(name="pad_tv", type="Pad", bottom=[picture], top=["pad_tv"])
+            pad.pad_param.pad_h = pad.pad_param.pad_w = 1
+            pad.pad_param.mode, picture = PadParameter.CIRCULAR, "pad_tv"
+        layer = net.layer.add(name="loss_tv", type="TVLoss", bottom=[picture])
         layer.top.append("loss_tv")
         layer.loss_weight.append(objective.tv_weight)
         layer.tv_loss_param.CopyFrom(objective.tv)
@@ -167,6 +192,13 @@ def image_as_parameter(net: NetParameter, shape: Shape) -> NetParameter:
 
 
 # ---- pieces -----------------------------------------------------------------------------------
+
+
+def _add_mask(net: NetParameter, blob: str, mask: str) -> str:
+    """MASK from X to `X@content`; returns the new blob's name."""
+    name = f"{blob}@content"
+    net.layer.add(name=f"masked_{blob}", type="Mask", bottom=[blob, mask], top=[name])
+    return name
 
 
 def _add_scalar(net: NetParameter, blob: str, objective: Objective) -> str:

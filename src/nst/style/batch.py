@@ -118,6 +118,8 @@ class Batch:
 
     def _name(self, row: BatchRow) -> str:
         named = [path.stem for path in (row.content, *row.styles) if path is not None]
+        if named and row.content is None:
+            named.append("texture")
         return "_".join(named or ["picture"]) + self.suffix
 
     # ---- one picture -----------------------------------------------------------------------------
@@ -162,8 +164,9 @@ class Batch:
         style = flags.style_transfer_param
         if row.content is not None:
             style.content.image = str(row.content)
-        for path in row.styles:
-            style.style.add(image=str(path))
+        for number, path in enumerate(row.styles):
+            masks = row.masks[number] if row.masks else {}
+            style.style.add(image=str(path), **masks)
         settings = with_preset(self.settings, flags)
         settings.style_transfer_param.output = str(output)
         return settings

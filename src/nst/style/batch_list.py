@@ -3,7 +3,8 @@
     folder or pattern     every picture in it, with the style of the settings or each of `styles`
     file.csv              a header row: `content`, `style`, `output`, and any option of a solver file
 
-A CSV row is over the settings of the batch. Several styles of one row are separated by `|`. Columns are
+A CSV row is over the settings of the batch. Several styles of one row are separated by `|`, and so are their
+`mask`, `style_mask` and `region`, in the same order, empty for a style without one. Other columns are
 fields of the style block or of the solver, by name (`style_weight`, `size`, `preset`, `base_lr`, ...);
 lists are separated by spaces (`sizes`: `256 512`). Paths in the file are relative to it. An empty cell sets
 nothing.
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import csv
 import glob
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nst.errors import FileError, NstError, UsageError, did_you_mean
@@ -22,7 +23,9 @@ from nst.io.frames import PICTURE_SUFFIXES
 from nst.io.prototxt import parse_solver
 from nst.proto import SolverParameter, StyleTransferParameter
 
-_PATHS = ("content", "style", "output")
+_PER_STYLE = ("mask", "style_mask", "region")
+_OWN = ("content", "style", "output", "content_mask", "keep_mask", *_PER_STYLE)
+"""Columns with a meaning of their own; the others are options by name."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class BatchRow:
     output: Path | None
     """None: a name made of those of the pictures."""
     options: SolverParameter = field(default_factory=SolverParameter)
+    masks: tuple[Mapping[str, str], ...] = ()
+    """Per style the values of its fields `mask`, `style_mask` and `region`; none: no style has any."""
     where: str = ""
     """Where it stands, `list.csv:3`; the content's path if it is in no list."""
 
@@ -50,11 +55,7 @@ def read_batch(source: str, styles: Sequence[str] = ()) -> list[BatchRow]:
         rows = [BatchRow(path, (), None, where=str(path)) for path in pictures_in(source)]
     if not paths:
         return rows
-    return [
-        BatchRow(row.content, (style,), None, row.options, row.where)
-        for row in rows
-        for style in paths
-    ]
+    return [replace(row, styles=(style,), output=None) for row in rows for style in paths]
 
 
 def pictures_in(name: str) -> list[Path]:
@@ -100,7 +101,7 @@ def _numbered(reader: object) -> list[tuple[int, list[str]]]:
 
 
 def _check_header(names: list[str], path: Path) -> None:
-    known = [*_PATHS, *_option_names()]
+    known = [*_OWN, *_option_names()]
     for name in names:
         if name not in known:
             raise UsageError(
@@ -115,18 +116,48 @@ def _row(where: str, folder: Path, names: list[str], cells: list[str]) -> BatchR
     if len(cells) > len(names):
         raise UsageError(f"{where}: too many cells (got {len(cells)}, expected {len(names)})")
     values = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
-    paths = {
-        name: [folder / Path(part.strip()).expanduser() for part in values[name].split("|")]
-        for name in _PATHS
-        if name in values
-    }
-    options = {name: cell for name, cell in values.items() if name not in _PATHS}
+
+    def path(text: str) -> Path:
+        return folder / Path(text.strip()).expanduser()
+
+    lists = {name: [part.strip() for part in cell.split("|")] for name, cell in values.items()}
+    styles = tuple(path(part) for part in lists.get("style", ()))
+    options = _options(where, {name: cell for name, cell in values.items() if name not in _OWN})
+    block = options.style_transfer_param
+    if "keep_mask" in values:
+        block.keep_mask = str(path(values["keep_mask"]))
+    if "content_mask" in values:
+        block.content.mask = str(path(values["content_mask"]))
     return BatchRow(
-        content=paths["content"][0] if "content" in paths else None,
-        styles=tuple(paths.get("style", ())),
-        output=paths["output"][0] if "output" in paths else None,
-        options=_options(where, options),
+        content=path(values["content"]) if "content" in values else None,
+        styles=styles,
+        output=path(values["output"]) if "output" in values else None,
+        options=options,
+        masks=_masks(where, lists, len(styles), path),
         where=where,
+    )
+
+
+def _masks(
+    where: str, lists: Mapping[str, list[str]], styles: int, path: Callable[[str], Path]
+) -> tuple[Mapping[str, str], ...]:
+    """The fields of each style; UsageError where a column has not one part per style."""
+    given = [name for name in _PER_STYLE if name in lists]
+    for name in given:
+        if len(lists[name]) != styles:
+            raise UsageError(
+                f"{where}: {name}: one for each style, separated by | (got {len(lists[name])}, expected "
+                f"{styles})"
+            )
+    if not given:
+        return ()
+    return tuple(
+        {
+            name: lists[name][number] if name == "region" else str(path(lists[name][number]))
+            for name in given
+            if lists[name][number]
+        }
+        for number in range(styles)
     )
 
 

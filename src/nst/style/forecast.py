@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from nst.backend import get_backend
 from nst.core import TEST, RandomSource
 from nst.errors import UsageError
-from nst.io.resample import fit_longest_side
 from nst.net import Net
 from nst.proto import SolverParameter, StyleTransferParameter
 from nst.solvers import LBFGS, solver_class
@@ -132,7 +131,7 @@ def fitted(job: StyleJob) -> StyleJob:
 def rough_bytes(job: StyleJob) -> int:
     """Values and gradients of every blob at the largest size, and the history; nothing is measured."""
     largest = max(job.stages, key=lambda stage: stage.size)
-    shape = _shape_of(job, largest.size)
+    shape = job.shape_at(largest.size)
     extraction = augment.for_extraction(job.net, job.objective)
     net = Net(extraction, backend=get_backend("numpy"), phase=TEST, rng=RandomSource(0))
     image = net.blobs[image_blob(extraction)]
@@ -245,18 +244,13 @@ class _Model:
         return height * width
 
     def _shape(self, size: int) -> tuple[int, int]:
-        return _shape_of(self.job, size)
+        return self.job.shape_at(size)
 
 
 def _remembers(job: StyleJob) -> bool:
     """Whether the rule is an L-BFGS, which is what paints when the settings name none."""
     named = job.settings.HasField("type")
     return not named or solver_class(job.settings.type) is LBFGS
-
-
-def _shape_of(job: StyleJob, size: int) -> tuple[int, int]:
-    giver = job.content or job.styles[0].picture
-    return fit_longest_side(giver.rgb.shape[:2], size, enlarge=True)
 
 
 def _line(first: tuple[float, float], last: tuple[float, float], at: float) -> float:

@@ -20,7 +20,8 @@ from nst.style.job import StyleJob
 SILENT_FIELDS = frozenset(
     (
         *("frames", "distances", "flow", "flow_files", "fps"),
-        *("net", "net_param", "weights", "image", "mask", "output", "max_iter", "size", "sizes"),
+        *("net", "net_param", "weights", "image", "output", "max_iter", "size", "sizes"),
+        *("mask", "style_mask", "keep_mask"),
         *(
             "iterations",
             "save_every",

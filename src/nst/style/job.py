@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nst.backend import Backend
 from nst.errors import UsageError
-from nst.io.images import Picture, read_picture
+from nst.io.images import Picture
 from nst.io.known_models import KnownModel, find_weights, known_models, locate_models
 from nst.io.picture_transform import PictureTransform
 from nst.io.prototxt import read_net
 from nst.io.recipe import FileRecord
+from nst.io.resample import fit_longest_side
 from nst.io.weights import read_weights
 from nst.net import StoredWeights
 from nst.proto import NetParameter, SolverParameter, StyleTransferParameter
 from nst.style import augment
-from nst.style.colour import is_matched_before, match_colours
+from nst.style.job_pictures import (
+    Files,
+    MaskFiles,
+    PictureSource,
+    StyleSource,
+    coloured,
+    of_what_is_there,
+    read_content,
+    read_regions,
+    read_source,
+    read_styles,
+    shape_of,
+    with_start,
+)
 from nst.style.objective import Objective
-from nst.style.objective_settings import read_objective, read_taps
+from nst.style.objective_settings import read_objective
 from nst.style.presets import find_preset
+from nst.style.regions import Regions, weighed
 from nst.style.schedule import Stage, read_schedule
-from nst.style.statistics import statistic_blob
 from nst.style.temporal import TemporalTarget
 
 log = logging.getLogger("nst.style")
-
-PictureSource = str | Path | NDArray[Any]
-"""A picture file, or an array (H, W, 3) of RGB values 0 to 255."""
-
-
-@dataclass(frozen=True)
-class StyleSource:
-    """One style picture with its share, its size relative to the result, and its own tap weights."""
-
-    picture: Picture
-    weight: float
-    scale: float
-    stretch: bool
-    tap_weights: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,10 @@ class StyleJob:
     output: Path | None
     temporal: tuple[TemporalTarget, ...] = ()
     """Of a frame of a video: the earlier frames that it is held to."""
+    regions: Regions = field(default_factory=Regions)
+    """All masks, at a size of their own."""
+    aspect: tuple[int, int] | None = None
+    """Height and width, in any unit, of a result without content; None: those of the first style."""
     files: dict[str, FileRecord] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What the user should know before the run: settings made for another model, and the like."""
@@ -72,6 +75,13 @@ class StyleJob:
     @property
     def style_param(self) -> StyleTransferParameter:
         return self.settings.style_transfer_param
+
+    def shape_at(self, size: int) -> tuple[int, int]:
+        """Height and width of the result whose longer side is `size`."""
+        if self.content is not None or self.aspect is None:
+            shape = (self.content or self.styles[0].picture).rgb.shape
+            return fit_longest_side((shape[0], shape[1]), size, enlarge=True)
+        return fit_longest_side(self.aspect, size, enlarge=True)
 
 
 def load_job(
@@ -82,28 +92,31 @@ def load_job(
     styles: Sequence[PictureSource] = (),
     net: NetParameter | None = None,
     weights: StoredWeights | None = None,
+    masks: Mapping[str, NDArray[Any]] | None = None,
 ) -> StyleJob:
     """Loads what the settings name and checks it all.
 
     Paths in `settings` are taken as they are (see `anchored`); the keyword arguments replace what the
-    settings name, with arrays or messages. Raises NstError of the kind that fits, in one line.
+    settings name, with arrays or messages; `masks` are arrays in the place of mask files, by the names that
+    the settings have for them. Raises NstError of the kind that fits, in one line.
     """
     param = settings.style_transfer_param
-    files: dict[str, FileRecord] = {}
+    files: Files = {}
     net = net or load_net(settings, files)
     model = _known_model(settings, net)
-    objective = read_objective(param, net)
-    content_picture = _content(param, content, files)
-    style_sources = _styles(param, styles, net, files)
+    mask_files = MaskFiles(files, masks or {})
+    content_picture = read_content(param, content, files)
+    style_sources = read_styles(param, styles, net, mask_files, files)
+    if content_picture is None and not style_sources:
+        raise UsageError("no picture given (expected a content, a style, or both)")
+    shape = shape_of(param, content_picture, style_sources, mask_files)
+    regions = read_regions(param, mask_files, shape, content_picture)
     if param.color != StyleTransferParameter.STYLE:
-        style_sources = _coloured(style_sources, content_picture, param.color)
-    if objective.style and not style_sources:
-        raise UsageError("style: no picture given (expected style { image: ... } or --style)")
-    if objective.content and content_picture is None:
-        raise UsageError("content: no picture given (expected content { image: ... } or --content)")
-    shape_giver = content_picture or style_sources[0].picture
+        style_sources = coloured(style_sources, content_picture, regions, param.color)
+    objective = of_what_is_there(read_objective(param, net), content_picture, style_sources)
+    objective = weighed(objective, regions)
     job = StyleJob(
-        settings=settings,
+        settings=with_start(settings, content_picture, style_sources),
         net=net,
         weights=weights if weights is not None else _load_weights(settings, net, objective, files),
         backend=backend,
@@ -111,10 +124,12 @@ def load_job(
         transform=_transform(param, model),
         content=content_picture,
         styles=style_sources,
-        start=_picture(param.init.image, "init", files) if param.init.image else None,
-        stages=read_schedule(settings, max(shape_giver.rgb.shape[:2])),
+        start=read_source(param.init.image, "init", files) if param.init.image else None,
+        stages=read_schedule(settings, max(shape)),
         seed=settings.random_seed if settings.random_seed >= 0 else 0,
         output=Path(param.output) if param.output else None,
+        regions=regions,
+        aspect=None if content_picture is not None else shape,
         files=files,
         notes=_notes(param, net, model),
     )
@@ -134,14 +149,9 @@ def anchored(settings: SolverParameter, folder: Path) -> SolverParameter:
     holders: list[tuple[Any, str]] = [(result, "net"), (result, "snapshot_prefix")]
     if settings.HasField("style_transfer_param"):
         holders += [(style, "output")]
-        holders += [(style.content, "image")] if style.HasField("content") else []
-        holders += [(style.init, "image")] if style.HasField("init") else []
-        holders += [(term, "image") for term in style.style]
-        holders += (
-            [(style.video, "frames"), (style.video, "flow_files")]
-            if style.HasField("video")
-            else []
-        )
+        holders += picture_fields(style)
+        if style.HasField("video"):
+            holders += [(style.video, "frames"), (style.video, "flow_files")]
     for message, name in holders:
         if getattr(message, name):
             setattr(message, name, str(folder / Path(getattr(message, name)).expanduser()))
@@ -151,6 +161,17 @@ def anchored(settings: SolverParameter, folder: Path) -> SolverParameter:
             local = folder / Path(value).expanduser()
             result.weights[index] = str(local) if local.exists() else value
     return result
+
+
+def picture_fields(style: StyleTransferParameter) -> list[tuple[Any, str]]:
+    """Message and name of every field that names a picture or mask, of the terms that are there."""
+    fields: list[tuple[Any, str]] = [(style, "keep_mask")]
+    if style.HasField("content"):
+        fields += [(style.content, name) for name in ("image", "mask")]
+    if style.HasField("init"):
+        fields += [(style.init, "image")]
+    fields += [(term, name) for term in style.style for name in ("image", "mask", "style_mask")]
+    return fields
 
 
 # ---- one thing each ---------------------------------------------------------------------------
@@ -212,68 +233,6 @@ def _transform(param: StyleTransferParameter, model: KnownModel | None) -> Pictu
         color_order=StyleTransferParameter.ColorOrder.Name(param.color_order),
         scale=given.scale if given.HasField("scale") else 1.0,
     )
-
-
-def _content(
-    param: StyleTransferParameter, given: PictureSource | None, files: dict[str, FileRecord]
-) -> Picture | None:
-    if given is not None:
-        return _picture(given, "content", files)
-    return _picture(param.content.image, "content", files) if param.content.image else None
-
-
-def _styles(
-    param: StyleTransferParameter,
-    given: Sequence[PictureSource],
-    net: NetParameter,
-    files: dict[str, FileRecord],
-) -> tuple[StyleSource, ...]:
-    terms = list(param.style)
-    sources: list[PictureSource] = [term.image for term in terms if term.image]
-    if len(given):
-        sources = list(given)
-        terms = [terms[min(i, len(terms) - 1)] for i in range(len(sources))] if terms else []
-    found = []
-    for number, source in enumerate(sources):
-        term = terms[number] if terms else StyleTransferParameter().style.add()
-        if term.weight < 0 or term.scale <= 0:
-            raise UsageError(
-                f"style: weight must be >= 0 and scale > 0 (got {term.weight}, {term.scale})"
-            )
-        name = "style" if not number else f"style {number + 1}"
-        taps = {statistic_blob(tap): tap.weight for tap in read_taps(term.layer, net, param)}
-        picture = _picture(source, name, files)
-        found.append(StyleSource(picture, term.weight, term.scale, term.stretch, taps))
-    if found and not sum(style.weight for style in found):
-        raise UsageError("style: all weights are 0 (expected at least one above)")
-    return tuple(found)
-
-
-def _coloured(
-    styles: tuple[StyleSource, ...], content: Picture | None, how: int
-) -> tuple[StyleSource, ...]:
-    """The styles in the colours of the content, where `color` asks for that before the run."""
-    if content is None:
-        raise UsageError("color: nothing to take the colours from (got no content picture)")
-    if not is_matched_before(how):
-        return styles
-    return tuple(
-        replace(
-            style,
-            picture=replace(style.picture, rgb=match_colours(style.picture.rgb, content.rgb, how)),
-        )
-        for style in styles
-    )
-
-
-def _picture(source: PictureSource, role: str, files: dict[str, FileRecord]) -> Picture:
-    if isinstance(source, str | Path):
-        picture = read_picture(source)
-        files[role] = FileRecord(Path(source).name, picture.sha256)
-        for note in picture.notes:
-            log.info("%s picture: %s", role, note)
-        return picture
-    return Picture.from_array(np.asarray(source))
 
 
 def _notes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nst.core import Shape
 from nst.errors import UsageError
@@ -23,6 +23,8 @@ class Tap:
     weight: float = 1.0
     statistic: int = StyleTransferParameter.GRAM
     """Of a style tap: what is compared (`style.statistics`)."""
+    region: str = ""
+    """Of a style tap: the part of the picture that is compared; empty: all of it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class Objective:
     """Whether `padding` is for all convolutions, not only for those of the picture."""
     temporal_weight: float = 0.0
     """Of each term that holds a frame of a video to an earlier one (`style.temporal`)."""
+    content_share: float | None = None
+    """Mean of the mask that weighs the places of the content terms; None: there is no mask."""
+    is_partly_kept: bool = False
+    """Whether some pixels stay as the content has them."""
 
     def __post_init__(self) -> None:
         if not self.content and not self.style and not self.tv_weight:
@@ -76,6 +82,16 @@ class Objective:
         """All blobs that are looked at."""
         return tuple(dict.fromkeys(tap.blob for tap in self.content + self.style))
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The regions that styles are compared in; empty if it is the whole picture."""
+        return tuple(dict.fromkeys(tap.region for tap in self.style if tap.region))
+
+    @property
+    def whole_taps(self) -> tuple[Tap, ...]:
+        """The style taps by blob and statistic, without regions: what is taken of a style picture."""
+        return tuple(dict.fromkeys(replace(tap, region="", weight=1.0) for tap in self.style))
+
 
 def gate_for(objective: Objective, is_rectified: bool) -> int:
     """The gate of one EVENT layer: FEATURE_POSITIVE is exact only behind a ReLU."""
@@ -92,8 +108,8 @@ def content_loss_weight(objective: Objective, tap: Tap, shape: Shape) -> float:
         return weight
     if form == StyleTransferParameter.MEAN:
         return 2 * weight / math.prod(shape)
-    if form == StyleTransferParameter.RELATIVE:
-        return weight
+    if form == StyleTransferParameter.RELATIVE:  # of the part that counts: weighed by its share
+        return weight * (1.0 if objective.content_share is None else objective.content_share)
     raise UsageError(
         f"content_loss: no such form for content (got {_form_name(form)}, expected HALF_SUM, MEAN or "
         "RELATIVE)"

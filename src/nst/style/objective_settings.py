@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from nst.errors import UsageError
-from nst.proto import FeatureWeight, NetParameter, StyleTerm, StyleTransferParameter
+from nst.proto import (
+    FeatureWeight,
+    GramParameter,
+    NetParameter,
+    StyleTerm,
+    StyleTransferParameter,
+)
 from nst.style.feature_net import resolve_tap
 from nst.style.objective import Objective, Tap
+from nst.style.region_names import region_names
 from nst.style.taps import default_content_tap, default_style_taps
 
 
 def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objective:
-    """The objective that the settings describe; raises UsageError for taps that the net lacks."""
-    return Objective(
+    """The objective that the settings describe; raises UsageError for taps that the net lacks.
+
+    Regions are in it by name, all of them as if they took the whole picture: `regions.weighed` knows better.
+    """
+    objective = Objective(
         content=_content_taps(param, net) if param.content_weight else (),
         style=_style_taps(param, net) if param.style_weight else (),
         content_weight=param.content_weight,
@@ -32,7 +43,16 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
         padding=param.padding if param.HasField("padding") else None,
         pad_every_layer=param.pad_every_layer,
         temporal_weight=param.video.temporal_weight,
+        content_share=1.0 if param.content.mask else None,
+        is_partly_kept=bool(param.keep_mask),
     )
+    grams = [tap for tap in objective.style if tap.statistic == StyleTransferParameter.GRAM]
+    if objective.regions and grams and objective.gram_normalize == GramParameter.NONE:
+        raise UsageError(
+            "gram_normalize: NONE sums over places, which differ in number from region to region (expected "
+            "HW or CHW with masks)"
+        )
+    return objective
 
 
 def read_taps(
@@ -83,12 +103,20 @@ def _with_blobs(
 
 
 def _style_taps(param: StyleTransferParameter, net: NetParameter) -> tuple[Tap, ...]:
-    """Style taps, weighed by the mean over the styles, each by its own share."""
+    """Style taps of every region: weighed by the mean over its styles, each by its own share.
+
+    With regions the mean weight of a region's styles says how strong it is; in the whole picture only
+    their proportions count.
+    """
     styles = list(param.style) or [StyleTerm()]
-    total = sum(style.weight for style in styles) or 1.0
-    weights: dict[tuple[str, int], float] = {}
-    for style in styles:
+    regions = region_names(styles, keeps=bool(param.keep_mask))
+    totals: dict[str, float] = {}
+    for style, region in zip(styles, regions, strict=True):
+        totals[region] = totals.get(region, 0.0) + (1.0 if region else style.weight)
+    weights: dict[Tap, float] = {}
+    for style, region in zip(styles, regions, strict=True):
         for tap in read_taps(style.layer, net, param):
-            key = tap.blob, tap.statistic
-            weights[key] = weights.get(key, 0.0) + style.weight * tap.weight / total
-    return tuple(Tap(blob, weight, statistic) for (blob, statistic), weight in weights.items())
+            key = replace(tap, weight=1.0, region=region)
+            share = style.weight * tap.weight / (totals[region] or 1.0)
+            weights[key] = weights.get(key, 0.0) + share
+    return tuple(replace(tap, weight=weight) for tap, weight in weights.items())

@@ -13,23 +13,22 @@ from numpy.typing import NDArray
 
 from nst.errors import Diverged
 from nst.io.files import FilePath
-from nst.io.resample import fit_longest_side, resize
+from nst.io.resample import resize
 from nst.solvers import IterationRecord, StopReason
 from nst.style.colour import is_kept_after, keep_colours
 from nst.style.gradient_shares import Shares, gradient_shares, report_shares
 from nst.style.identity import identity_of
-from nst.style.initial import initial_picture
 from nst.style.job import StyleJob
 from nst.style.painter import Painter
+from nst.style.preparation import capture_styles, prepared_net, start_picture
 from nst.style.progress import Progress as Progress
 from nst.style.progress import Recovery as Recovery
 from nst.style.progress import StyleResult as StyleResult
 from nst.style.recovery import DivergenceGuard
 from nst.style.run_snapshot import RunSnapshot, SnapshotFile, read_run_snapshot
 from nst.style.schedule import Stage
-from nst.style.statistics_store import StatisticsStore, style_targets
-from nst.style.temporal import temporal_targets
-from nst.style.transfer import FeatureNet, StylePicture, Targets, build_painting_net
+from nst.style.statistics_store import StatisticsStore
+from nst.style.transfer import FeatureNet
 
 Picture = NDArray[np.float32]
 
@@ -88,13 +87,17 @@ class StyleRun:
             alpha,
             tuple(self._recoveries),
             tuple(self._shares),
-            np.clip(picture, 0, 255),
+            self._joined(picture),
         )
 
     @property
     def history(self) -> tuple[Progress, ...]:
         """All iterations so far that led to the present picture."""
         return tuple(self._history)
+
+    def picture(self) -> Picture | None:
+        """The picture as it is now, as the result would be delivered; None before the first iteration."""
+        return None if self.painter is None else self._finished(self.painter.picture())
 
     def stop(self) -> None:
         """Ends the run after the iteration in progress; may be called from a signal handler."""
@@ -107,15 +110,21 @@ class StyleRun:
         job = self.job
         features = FeatureNet(job.net, job.objective, job.weights, job.backend)
         for stage in job.stages:
-            pictures = self._style_pictures(stage, self._shape(stage))
-            style_targets(features, pictures, job, self.statistics)
+            capture_styles(job, features, stage, self.statistics)
 
     def _finished(self, picture: Picture) -> Picture:
         """What the net painted as what is delivered: in the content's colours if `color` keeps them."""
         how = self.job.style_param.color
-        if self.job.content is None or not is_kept_after(how):
-            return np.clip(picture, 0, 255)
-        return keep_colours(picture, resize(self.job.content.rgb, picture.shape[:2]), how)
+        if self.job.content is not None and is_kept_after(how):
+            picture = keep_colours(picture, resize(self.job.content.rgb, picture.shape[:2]), how)
+        return self._joined(picture)
+
+    def _joined(self, picture: Picture) -> Picture:
+        """A painted picture, whole: with what is kept of the content."""
+        if self.job.regions.kept is not None and self.job.content is not None:
+            content = resize(self.job.content.rgb, picture.shape[:2])
+            picture = self.job.regions.at(picture.shape[:2]).join(picture, content)
+        return np.clip(picture, 0, 255)
 
     # ---- one size ------------------------------------------------------------------------------
 
@@ -125,13 +134,8 @@ class StyleRun:
         self.painter = None
         gc.collect()  # the net of the size before is not to be held beside the new one
         shape = self._shape(stage)
-        features = FeatureNet(self.job.net, self.job.objective, self.job.weights, self.job.backend)
-        targets = self._capture(features, stage, shape)
-        start = self._start(shape, previous)
-        net = build_painting_net(
-            features, targets, self.job.transform.encode(start), self.job.weights
-        )
-        del features  # its activations are not needed while painting
+        start = start_picture(self.job, shape, previous)
+        net = prepared_net(self.job, stage, start, self.statistics)
         before = self._iterations_before if self.job.style_param.carry_moments else 0
         self.painter = Painter(net, self.job.settings, stage.iterations, self.job.transform, before)
         self.painter.take_moments(self._moments)
@@ -226,45 +230,7 @@ class StyleRun:
             if progress.stage < self.stage or progress.iteration <= iteration
         ]
 
-    # ---- pictures --------------------------------------------------------------------------------
-
-    def _capture(self, features: FeatureNet, stage: Stage, shape: tuple[int, int]) -> Targets:
-        """Steps 1 to 4 at this size."""
-        job = self.job
-        targets: Targets = {}
-        if job.objective.style:
-            pictures = self._style_pictures(stage, shape)
-            targets.update(style_targets(features, pictures, job, self.statistics))
-        if job.content is not None and job.objective.content:
-            content = job.transform.encode(resize(job.content.rgb, shape))
-            targets.update(features.capture_content(content))
-        targets.update(temporal_targets(job.temporal, job.transform, shape))
-        return targets
-
-    def _style_pictures(self, stage: Stage, shape: tuple[int, int]) -> list[StylePicture]:
-        """Styles keep their aspect and are never enlarged, unless they are to be stretched."""
-        pictures = []
-        for style in self.job.styles:
-            rgb = style.picture.rgb
-            size = fit_longest_side(rgb.shape[:2], max(1, round(stage.size * style.scale)))
-            small = resize(rgb, shape if style.stretch else size)
-            pixels = self.job.transform.encode(small)
-            pictures.append(StylePicture(pixels, style.weight, style.tap_weights or None))
-        return pictures
-
-    def _start(self, shape: tuple[int, int], previous: Picture | None) -> Picture:
-        if previous is not None:
-            return resize(previous, shape, method="bicubic", limits=None)
-        job = self.job
-        return initial_picture(
-            job.style_param.init,
-            shape,
-            content=job.content.rgb if job.content else None,
-            style=job.styles[0].picture.rgb if job.styles else None,
-            given=job.start.rgb if job.start else None,
-            transform=job.transform,
-            seed=job.seed,
-        )
+    # ---- what the observers hear -------------------------------------------------------------------
 
     @property
     def _iterations_before(self) -> int:
@@ -272,8 +238,7 @@ class StyleRun:
         return sum(stage.iterations for stage in self.job.stages[: self.stage])
 
     def _shape(self, stage: Stage) -> tuple[int, int]:
-        giver = self.job.content or self.job.styles[0].picture
-        return fit_longest_side(giver.rgb.shape[:2], stage.size, enlarge=True)
+        return self.job.shape_at(stage.size)
 
     def _observe(self, record: IterationRecord, shape: tuple[int, int]) -> Progress:
         progress = Progress(

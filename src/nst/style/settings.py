@@ -30,6 +30,8 @@ _OF_THE_MODEL_OR_USER = (
     "output",
     "save_every",
     "video",
+    "keep_mask",
+    "aspect",
 )
 
 _INSTEAD_OF = {"size": ("sizes", "iterations"), "sizes": ("size", "iterations")}
@@ -81,6 +83,26 @@ def with_preset(file: SolverParameter, flags: SolverParameter) -> SolverParamete
     settings = merged(merged(find_preset(name).settings, file), flags)
     settings.style_transfer_param.preset = name
     return settings
+
+
+def without_examples(
+    settings: SolverParameter, *, has_content: bool, has_style: bool
+) -> SolverParameter:
+    """A model's settings without the example pictures that stand beside a picture of the user's own.
+
+    A style alone is then a texture, a content alone is reconstructed; their taps stay.
+    """
+    result = SolverParameter()
+    result.CopyFrom(settings)
+    style = result.style_transfer_param
+    if has_style and not has_content:
+        style.content.ClearField("image")
+    elif has_content and not has_style:
+        for term in style.style:
+            term.ClearField("image")
+    if has_style != has_content:
+        style.ClearField("init")
+    return result
 
 
 def _without_objective(file: SolverParameter, preset: StyleTransferParameter) -> SolverParameter:

@@ -8,7 +8,8 @@
     MMD_POLYNOMIAL   MOMENTS FULL         EUCLIDEAN_LOSS                     RELATIVE_LOSS
 
 All are means over places (GRAM: with gram_normalize HW), so they do not change with the size of a picture
-and mix linearly. The statistic layer of tap X is called gram_X, w2_X, moments_X, ... after the statistic.
+and mix linearly. The statistic layer of tap X is called gram_X, w2_X, moments_X, ... after the statistic,
+and gram_X@sky where it is that of the region `sky`, for which it reads the mask blob mask_X@sky.
 """
 
 from __future__ import annotations
@@ -33,14 +34,22 @@ _SECOND = {
 
 
 def statistic_blob(tap: Tap) -> str:
-    """Name of the layer and blob that hold a style tap's statistic: `gram_conv1_1`, `w2_conv1_1`, ..."""
-    return f"{StyleTransferParameter.StyleStatistic.Name(tap.statistic).lower()}_{tap.blob}"
+    """Name of the layer and blob that hold a style tap's statistic: `gram_conv1_1`, `w2_conv1_1@sky`, ..."""
+    statistic = StyleTransferParameter.StyleStatistic.Name(tap.statistic).lower()
+    return f"{statistic}_{tap.blob}" + (f"@{tap.region}" if tap.region else "")
+
+
+def mask_blob(tap: Tap) -> str:
+    """Name of the layer and blob that hold the mask of a tap's region: `mask_conv1_1@sky`."""
+    return f"mask_{tap.blob}@{tap.region}"
 
 
 def add_statistic(net: NetParameter, tap: Tap, objective: Objective) -> None:
-    """Appends the statistic layer of a tap to `net`."""
+    """Appends the statistic layer of a tap to `net`; that of a region reads the blob of its mask too."""
     name = statistic_blob(tap)
     layer = net.layer.add(name=name, bottom=[tap.blob], top=[name])
+    if tap.region:
+        layer.bottom.append(mask_blob(tap))
     if tap.statistic == StyleTransferParameter.GRAM:
         layer.type = "Gram"
         layer.gram_param.alpha = objective.gram_scale

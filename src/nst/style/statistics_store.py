@@ -86,7 +86,9 @@ def style_targets(
 
 def statistics_key(job: StyleJob, pictures: Sequence[StylePicture]) -> str:
     """The hash of everything that decides the style statistics."""
-    objective = dataclasses.replace(job.objective, content=(), tv_weight=0.0)
+    objective = dataclasses.replace(
+        job.objective, content=(), tv_weight=0.0, style=job.objective.whole_taps
+    )
     net = augment.for_extraction(job.net, objective)
     names = {layer.name for layer in net.layer}
     weights = {name: arrays for name, arrays in job.weights.items() if name in names}
