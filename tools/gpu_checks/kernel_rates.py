@@ -12,6 +12,8 @@ from gpu_checks.engine import make_backend, seconds_of
 from gpu_checks.stages import Rows, Scale
 
 CHANNELS = 64
+MOST_THREADS = 2048 * 256
+"""Of a grid that strides: enough for every multiprocessor, few enough to share what a block loads."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ def _cases(side: int, memory: Callable[[int], int]) -> Iterator[Case]:
     back = (small, winner, positive, x, *sizes)
     yield Case("max_pool_2x2_backward", pooled_groups, through, back)
     yield Case("squared_distance", 1024 * 256, 4 * count, (x, 1.0, y, 1.0, sums, groups))
-    threads = quads * CHANNELS // 8
+    threads, lanes = (min(count, MOST_THREADS) for count in (quads * CHANNELS // 8, quads * 8))
     edge = 2 * count + 12 * places
     yield Case("first_conv", threads, edge, (picture, filters, 0, x, *image, 1, 1.0))
-    yield Case("first_conv_backward", quads * 8, edge, (x, 0, filters, picture, *image, 1.0, 0))
+    yield Case("first_conv_backward", lanes, edge, (x, 0, filters, picture, *image, 1.0, 0))
     tv = (picture, sums, 3, side, side, 2.0, 0.0, 0)
     yield Case("tv_loss", 1024 * 256, 12 * places, tv)
     pixels = 3 * places

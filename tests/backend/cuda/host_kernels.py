@@ -32,8 +32,8 @@ HERE = Path(__file__).parent
 BUILD = HERE.parents[2] / "build" / "host_kernels"
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Werror")
 TOLERATED = ("-Wno-unknown-pragmas",)
-C_TYPES = {"p": ct.c_void_p, "i": ct.c_longlong, "f": ct.c_float}
-C_NAMES = {"p": "void*", "i": "long long", "f": "float"}
+C_TYPES = {"p": ct.c_void_p, "i": ct.c_longlong, "f": ct.c_float, "d": ct.c_double}
+C_NAMES = {"p": "void*", "i": "long long", "f": "float", "d": "double"}
 
 
 def compiler() -> str | None:

@@ -106,9 +106,11 @@ def test_inner_products_and_steps(rig: KernelRig, rng: np.random.Generator, prec
     rig.run("finish_sum_double", precision, 256, partials, out, 5)
     assert out.read()[0] == pytest.approx(expected, rel=1e-12)
     rig.run("axpy", precision, a.size, left, right, a.size, -0.5, None)
-    np.testing.assert_allclose(right.read(), b - a.dtype.type(0.5) * a, rtol=1e-6, atol=1e-7)
-    rig.run("axpy", precision, a.size, left, right, a.size, 2.0, rig.buffer([0.25], np.float64))
-    np.testing.assert_allclose(right.read(), b, rtol=1e-6, atol=1e-6)
+    tolerance = 2 * np.finfo(a.dtype).eps
+    np.testing.assert_allclose(right.read(), b - 0.5 * a, rtol=tolerance, atol=tolerance)
+    rig.run("axpy", precision, a.size, left, right, a.size, 0.3, rig.buffer([0.5], np.float64))
+    expected = b - 0.5 * a.astype(np.float64) + 0.15 * a
+    np.testing.assert_allclose(right.read(), expected, rtol=4 * tolerance, atol=4 * tolerance)
 
 
 def test_a_sum_is_the_same_in_every_run(rig: KernelRig, rng: np.random.Generator) -> None:
@@ -136,7 +138,7 @@ def test_total_variation_is_that_of_the_layer(
     there = rig.buffer(x)
     loss = rig.total(rig.reduce("tv_loss", precision, there, ..., *sizes, beta, epsilon, nine))
     expected = float(expected) * (x.size if nine else 1)
-    assert loss == pytest.approx(expected, rel=2e-6 if precision == "fp32" else 1e-7)
+    assert loss == pytest.approx(expected, rel=2e-6 if precision == "fp32" else 1e-12)
     dx, weight = rig.buffer(x * 0 + 3), rig.buffer([1 / x.size if nine else 1], np.float32)
     for adds in (0, 1):
         rig.run(
@@ -169,10 +171,14 @@ def test_the_first_convolution_and_its_gradient(
     y = rig.empty((n, h, w, kp), stored(bias, storage).dtype)
     filters_there, sizes = rig.buffer(weights), (n, h, w, filters, kp)
     quads = n * h * -(-w // 4)
+    all_threads = quads * kp // 8, quads * 8
+    forward_threads, backward_threads = (
+        (1, 1) if filters == 100 else all_threads
+    )  # one block strides
     rig.run(
         "first_conv",
         storage,
-        quads * kp // 8,
+        forward_threads,
         *(rig.buffer(x), filters_there, rig.buffer(bias), y, *sizes, 1, 0.5),
     )
     got = to_planar(y.read(), filters, storage)
@@ -188,14 +194,14 @@ def test_the_first_convolution_and_its_gradient(
     rig.run(
         "first_conv_backward",
         storage,
-        quads * 8,
+        backward_threads,
         *(gradient, y, filters_there, dx, *sizes, 2.0, 1),
     )
     np.testing.assert_allclose(dx.read(), x + 2 * expected_dx, rtol=2e-5, atol=1e-4)
     rig.run(
         "first_conv_backward",
         storage,
-        quads * 8,
+        backward_threads,
         *(gradient, None, filters_there, dx, *sizes, 1.0, 0),
     )
     REFERENCE.conv_backward_data(dy.astype(np.float64), wide[1], geometry, expected_dx)

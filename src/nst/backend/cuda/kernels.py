@@ -52,7 +52,7 @@ class Kernel:
     parameters: tuple[str, ...]
     """Names in order, as the messages say them."""
     letters: str
-    """p: pointer, i: long long, f: float; one letter per parameter."""
+    """p: pointer, i: long long, f: float, d: double; one letter per parameter."""
     takes_maps: bool
     """Depends on the storage of maps."""
     takes_double: bool
@@ -161,11 +161,11 @@ def _compile(file: str, storage: str) -> Any:
     return module
 
 
-_TYPES: dict[str, Any] = {"p": np.uint64, "i": np.int64, "f": np.float32}
+_TYPES: dict[str, Any] = {"p": np.uint64, "i": np.int64, "f": np.float32, "d": np.float64}
 
 
 def _letter(parameter: str) -> str:
     if "*" in parameter:
         return "p"
     kind = parameter.split()[-2]
-    return {"Index": "i", "float": "f"}[kind]
+    return {"Index": "i", "float": "f", "double": "d"}[kind]

@@ -23,9 +23,11 @@ struct Place {
   Index image;
 };
 
+NST_INLINE Index quads_of(Index w) { return (w + NST_COLUMNS - 1) / NST_COLUMNS; }  // of a row
+
 // Takes image, row and first column off a thread's number.
 NST_INLINE Place place_of(Index rest, int h, int w) {
-  const int column = NST_COLUMNS * take(rest, (w + NST_COLUMNS - 1) / NST_COLUMNS);
+  const int column = NST_COLUMNS * take(rest, (int)quads_of(w));
   const int row = take(rest, h);
   return {row, column, rest};
 }
@@ -47,44 +49,54 @@ NST_INLINE void fill_filters(const float* __restrict__ filters, float* shared, i
   __syncthreads();
 }
 
-// y = scale * max(x * filters + bias, 0). bias: k values or null. Threads: n * h * ceil(w / 4) * kp / 8.
+struct First {  // sizes of the layer
+  int h, w, kp;
+};
+
+// Sums of four places of one row and one group of output channels, from the bias on.
+NST_INLINE void convolve(const float* __restrict__ x, const float* shared, const First& sizes, const Place& at,
+                         int group, Eight* sums) {
+  _Pragma("unroll 1") for (int line = 0; line < 9; ++line) {  // channel and row of the filter
+    const int channel = line / 3, row = at.row + line % 3 - 1;
+    if (row < 0 || row >= sizes.h) continue;
+    const float* const source = x + ((at.image * 3 + channel) * sizes.h + row) * sizes.w;
+    float values[NST_COLUMNS + 2];
+    _Pragma("unroll") for (int j = 0; j < NST_COLUMNS + 2; ++j) {
+      const int column = at.column + j - 1;
+      values[j] = column >= 0 && column < sizes.w ? source[column] : 0.f;
+    }
+    _Pragma("unroll") for (int right = 0; right < 3; ++right) {
+      const Eight filter = filters_at(shared, 3 * line + right, sizes.kp, group);
+      _Pragma("unroll") for (int p = 0; p < NST_COLUMNS; ++p)
+        NST_EACH_CHANNEL sums[p].at[k] += values[p + right] * filter.at[k];
+    }
+  }
+}
+
+// y = scale * (x * filters + bias), rectified if asked. bias: k values or null. A grid that strides over
+// n * h * ceil(w / 4) * kp / 8 threads.
 NST_KERNEL(first_conv)(const float* __restrict__ x, const float* __restrict__ filters, const float* __restrict__ bias,
                        Element* __restrict__ y, Index n, Index h, Index w, Index k_, Index kp, Index rectifies,
                        float scale) {
   __shared__ __align__(16) float shared[27 * NST_FILTERS];
   fill_filters(filters, shared, (int)k_, (int)kp);
-  const int groups = (int)(kp / 8);
-  Index rest = thread_number();
-  if (rest >= n * h * ((w + NST_COLUMNS - 1) / NST_COLUMNS) * groups) return;
-  const int group = take(rest, groups);
-  const Place at = place_of(rest, (int)h, (int)w);
-  Eight sums[NST_COLUMNS];
-  NST_EACH_CHANNEL {
-    const float start = bias && group * 8 + k < k_ ? bias[group * 8 + k] : 0.f;
-    _Pragma("unroll") for (int p = 0; p < NST_COLUMNS; ++p) sums[p].at[k] = start;
-  }
-  _Pragma("unroll 1") for (int line = 0; line < 9; ++line) {  // channel and row of the filter
-    const int channel = line / 3, row = at.row + line % 3 - 1;
-    if (row < 0 || row >= h) continue;
-    const float* const source = x + ((at.image * 3 + channel) * h + row) * w;
-    float values[NST_COLUMNS + 2];
-    _Pragma("unroll") for (int j = 0; j < NST_COLUMNS + 2; ++j) {
-      const int column = at.column + j - 1;
-      values[j] = column >= 0 && column < w ? source[column] : 0.f;
-    }
-    _Pragma("unroll") for (int right = 0; right < 3; ++right) {
-      const Eight filter = filters_at(shared, 3 * line + right, (int)kp, group);
-      _Pragma("unroll") for (int p = 0; p < NST_COLUMNS; ++p)
-        NST_EACH_CHANNEL sums[p].at[k] += values[p + right] * filter.at[k];
-    }
-  }
-  _Pragma("unroll") for (int p = 0; p < NST_COLUMNS; ++p) {
-    if (at.column + p >= w) continue;
+  const First sizes = {(int)h, (int)w, (int)kp};
+  const int groups = sizes.kp / 8;
+  NST_STRIDE(i, n * h * quads_of(w) * groups) {
+    Index rest = i;
+    const int group = take(rest, groups);
+    const Place at = place_of(rest, sizes.h, sizes.w);
+    Eight sums[NST_COLUMNS];
     NST_EACH_CHANNEL {
-      const float value = rectifies && sums[p].at[k] < 0.f ? 0.f : sums[p].at[k];
-      sums[p].at[k] = scale * value;
+      const float start = bias && group * 8 + k < k_ ? bias[group * 8 + k] : 0.f;
+      _Pragma("unroll") for (int p = 0; p < NST_COLUMNS; ++p) sums[p].at[k] = start;
     }
-    store(y, ((at.image * h + at.row) * w + at.column + p) * groups + group, sums[p]);
+    convolve(x, shared, sizes, at, group, sums);
+    _Pragma("unroll") for (int p = 0; p < NST_COLUMNS; ++p) {
+      if (at.column + p >= w) continue;
+      NST_EACH_CHANNEL sums[p].at[k] = scale * (rectifies && sums[p].at[k] < 0.f ? 0.f : sums[p].at[k]);
+      store(y, ((at.image * h + at.row) * w + at.column + p) * groups + group, sums[p]);
+    }
   }
 }
 
@@ -121,8 +133,8 @@ NST_INLINE void sum_lanes(Part part, Done done) {
 
 // What one group of channels of dy, where the gate is open, sends to four places of the picture.
 NST_INLINE void gather_group(const Element* __restrict__ dy, const Element* __restrict__ gate,
-                             const float* shared, const Place& at, int h, int w, int kp, int group, Sums& sums) {
-  const int groups = kp / 8;
+                             const float* shared, const First& sizes, const Place& at, int group, Sums& sums) {
+  const int h = sizes.h, w = sizes.w, kp = sizes.kp, groups = kp / 8;
   _Pragma("unroll 1") for (int down = 0; down < 3; ++down) {
     const int row = at.row + 1 - down;
     if (row < 0 || row >= h) continue;
@@ -148,30 +160,34 @@ NST_INLINE void gather_group(const Element* __restrict__ dy, const Element* __re
 }
 
 // dx = scale * gradient of first_conv (before its scale), or += with `adds`; gate: y, or null where dy is gated
-// already. Threads: n * h * ceil(w / 4) * 8.
+// already. A grid that strides over n * h * ceil(w / 4) * 8 threads; whole blocks stay together, for the lanes' sums.
 NST_KERNEL(first_conv_backward)(const Element* __restrict__ dy, const Element* __restrict__ gate,
                                 const float* __restrict__ filters, float* __restrict__ dx, Index n, Index h, Index w,
                                 Index k_, Index kp, float scale, Index adds) {
   __shared__ __align__(16) float shared[27 * NST_FILTERS];
   fill_filters(filters, shared, (int)k_, (int)kp);
-  const Index quad = thread_number() / 8, quads = n * h * ((w + NST_COLUMNS - 1) / NST_COLUMNS);
-  const Place at = place_of(quad, (int)h, (int)w);
-  sum_lanes(
-      [&](int lane) {
-        Sums sums;
-        _Pragma("unroll") for (int j = 0; j < 3 * NST_COLUMNS; ++j) sums.at[j] = 0.f;
-        if (quad < quads)
-          for (int group = lane; group < kp / 8; group += 8)
-            gather_group(dy, gate, shared, at, (int)h, (int)w, (int)kp, group, sums);
-        return sums;
-      },
-      [&](int lane, const Sums& sums) {
-        if (quad >= quads) return;
-        _Pragma("unroll") for (int j = 0; j < 3 * NST_COLUMNS; ++j) {
-          const int channel = j / NST_COLUMNS, column = at.column + j % NST_COLUMNS;
-          if (channel != lane || column >= w) continue;
-          float* const target = dx + ((at.image * 3 + channel) * h + at.row) * w + column;
-          *target = scale * sums.at[j] + (adds ? *target : 0.f);
-        }
-      });
+  const First sizes = {(int)h, (int)w, (int)kp};
+  const Index quads = n * h * quads_of(w), step = (Index)gridDim.x * blockDim.x / 8;
+  for (Index first = (Index)blockIdx.x * blockDim.x / 8; first < quads; first += step) {
+    const Index quad = first + threadIdx.x / 8;
+    const Place at = place_of(quad, sizes.h, sizes.w);
+    sum_lanes(
+        [&](int lane) {
+          Sums sums;
+          _Pragma("unroll") for (int j = 0; j < 3 * NST_COLUMNS; ++j) sums.at[j] = 0.f;
+          if (quad < quads)
+            for (int group = lane; group < sizes.kp / 8; group += 8)
+              gather_group(dy, gate, shared, sizes, at, group, sums);
+          return sums;
+        },
+        [&](int lane, const Sums& sums) {
+          if (quad >= quads) return;
+          _Pragma("unroll") for (int j = 0; j < 3 * NST_COLUMNS; ++j) {
+            const int channel = j / NST_COLUMNS, column = at.column + j % NST_COLUMNS;
+            if (channel != lane || column >= w) continue;
+            float* const target = dx + ((at.image * 3 + channel) * h + at.row) * w + column;
+            *target = scale * sums.at[j] + (adds ? *target : 0.f);
+          }
+        });
+  }
 }

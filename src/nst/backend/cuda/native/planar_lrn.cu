@@ -10,7 +10,7 @@ NST_INLINE Real channel_sum(int channel, int channels, int size, Term term) {
 }
 
 NST_KERNEL(planar_lrn)(const Real* __restrict__ x, Real* __restrict__ scale, Real* __restrict__ y, Index n, Index c,
-                       Index places, Index size, float alpha, float beta, float k) {
+                       Index places, Index size, double alpha, double beta, double k) {
   const Index i = thread_number();
   if (i >= n * c * places) return;
   Index image = i;
@@ -26,7 +26,7 @@ NST_KERNEL(planar_lrn)(const Real* __restrict__ x, Real* __restrict__ scale, Rea
 
 NST_KERNEL(planar_lrn_backward)(const Real* __restrict__ x, const Real* __restrict__ y, const Real* __restrict__ scale,
                                 const Real* __restrict__ dy, Real* __restrict__ dx, Index n, Index c, Index places,
-                                Index size, float alpha, float beta) {
+                                Index size, double alpha, double beta) {
   const Index i = thread_number();
   if (i >= n * c * places) return;
   Index image = i;

@@ -3,10 +3,6 @@
 
 #define NST_BLOCK 256  // threads per block, for every kernel
 
-// The number of the first item of this thread and the distance to its next, for a grid that strides over all.
-#define NST_STRIDE(i, count) \
-  for (Index i = thread_number(); i < (count); i += (Index)gridDim.x * blockDim.x)
-
 NST_INLINE double joined(double a, double b, bool) { return a + b; }
 NST_INLINE unsigned joined(unsigned a, unsigned b, bool adds) { return adds ? a + b : (a > b ? a : b); }
 

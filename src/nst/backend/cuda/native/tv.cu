@@ -50,7 +50,7 @@ struct Picture {
 };
 
 NST_KERNEL(tv_loss)(const Real* __restrict__ x, double* __restrict__ partials, Index planes, Index h, Index w,
-                    float beta, float epsilon, Index nine_point) {
+                    double beta, double epsilon, Index nine_point) {
   sum_block(partials, [=] {
     double sum = 0;
     NST_STRIDE(i, planes * h * w) {
@@ -61,7 +61,7 @@ NST_KERNEL(tv_loss)(const Real* __restrict__ x, double* __restrict__ partials, I
         sum += picture.neighbours(row, column);
       } else if (picture.starts(row, column)) {
         const Real square = picture.square(row, column);
-        sum += beta == 2.f ? square : (Real)pow(square, (Real)beta / 2);
+        sum += beta == 2 ? square : (Real)pow(square, (Real)beta / 2);
       }
     }
     return sum;
@@ -70,7 +70,7 @@ NST_KERNEL(tv_loss)(const Real* __restrict__ x, double* __restrict__ partials, I
 
 // dx = *factor * gradient, or += with `adds`. Threads: planes * h * w.
 NST_KERNEL(tv_gradient)(const Real* __restrict__ x, const float* __restrict__ factor, Real* __restrict__ dx,
-                        Index planes, Index h, Index w, float beta, float epsilon, Index nine_point, Index adds) {
+                        Index planes, Index h, Index w, double beta, double epsilon, Index nine_point, Index adds) {
   const Index i = thread_number();
   if (i >= planes * h * w) return;
   Index plane = i;

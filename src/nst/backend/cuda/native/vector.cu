@@ -11,7 +11,7 @@ NST_KERNEL(dot)(const Real* __restrict__ a, const Real* __restrict__ b, double* 
 }
 
 // ONE block each. *out = scale * sum of partials, or += with `adds`.
-NST_KERNEL(finish_sum)(const double* __restrict__ partials, float* __restrict__ out, Index count, float scale,
+NST_KERNEL(finish_sum)(const double* __restrict__ partials, float* __restrict__ out, Index count, double scale,
                        Index adds) {
   reduce_block<double>(
       true,
@@ -32,7 +32,7 @@ NST_KERNEL(finish_sum_double)(const double* __restrict__ partials, double* __res
 }
 
 // y += alpha * x, times *scalar if it is not null.
-NST_KERNEL(axpy)(const Real* __restrict__ x, Real* __restrict__ y, Index count, float alpha,
+NST_KERNEL(axpy)(const Real* __restrict__ x, Real* __restrict__ y, Index count, double alpha,
                  const double* __restrict__ scalar) {
   const Index i = thread_number();
   if (i >= count) return;
@@ -40,12 +40,12 @@ NST_KERNEL(axpy)(const Real* __restrict__ x, Real* __restrict__ y, Index count, 
   y[i] += factor * x[i];
 }
 
-NST_KERNEL(planar_relu)(const Real* x, Real* y, Index count, float slope) {
+NST_KERNEL(planar_relu)(const Real* x, Real* y, Index count, double slope) {
   const Index i = thread_number();
   if (i < count) y[i] = x[i] < 0 ? (Real)slope * x[i] : x[i];
 }
 
-NST_KERNEL(planar_relu_backward)(const Real* dy, const Real* x, Real* dx, Index count, float slope) {
+NST_KERNEL(planar_relu_backward)(const Real* dy, const Real* x, Real* dx, Index count, double slope) {
   const Index i = thread_number();
   if (i < count) dx[i] = x[i] > 0 ? dy[i] : (Real)slope * dy[i];
 }

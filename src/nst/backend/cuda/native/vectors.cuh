@@ -143,6 +143,10 @@ NST_INLINE Eight masked(const Eight& values, unsigned bits) {
 // This thread's place among all; kernels compare it with the number of their outputs.
 NST_INLINE Index thread_number() { return (Index)blockIdx.x * blockDim.x + threadIdx.x; }
 
+// A loop over what is this thread's, in a grid that strides over `count` items.
+#define NST_STRIDE(i, count) \
+  for (Index i = thread_number(); i < (count); i += (Index)gridDim.x * blockDim.x)
+
 // Takes the fastest axis off a flat index: returns index % size and leaves index / size. Short divisions where the
 // numbers allow: 64-bit ones take as long as everything else in these kernels.
 NST_INLINE int take(Index& index, int size) {
