@@ -239,3 +239,31 @@ def test_axpy_adds_a_multiple_in_place(operands: Operands) -> None:
     (x, x_here), (y, y_here) = operands.normal(7, 143), operands.normal(7, 143)
     operands.backend.axpy(0.3, x_here, y_here)
     operands.check(y_here, y + 0.3 * x)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_step_and_an_inner_product_in_one_call(operands: Operands, gated: bool) -> None:
+    (x, x_here), (y, y_here), (z, z_here) = (operands.normal(1234) for _ in range(3))
+    gate = (z > 0).astype(operands.dtype) if gated else None
+    gate_here = None if gate is None else operands.here(gate)
+    expected = REFERENCE.axpy_dot(0.3, x, y, z, gate)
+    got = operands.backend.axpy_dot(0.3, x_here, y_here, z_here, gate_here)
+    operands.check(y_here, y)
+    assert got == pytest.approx(expected, rel=1e3 * TOLERANCE[operands.dtype])
+    squares = operands.backend.axpy_dot(0.0, x_here, y_here, y_here)
+    assert squares == pytest.approx(y @ y, rel=TOLERANCE[operands.dtype])
+
+
+def test_steps_of_solvers(operands: Operands) -> None:
+    exact, here = zip(*(operands.normal(7, 143) for _ in range(3)), strict=True)
+    REFERENCE.sgd_step(*exact, 0.3, 0.9)
+    operands.backend.sgd_step(*here, 0.3, 0.9)
+    for got, expected in zip(here, exact, strict=True):
+        operands.check(got, expected)
+    exact, here = zip(*(operands.normal(7, 143) for _ in range(4)), strict=True)
+    for value in (exact[3], here[3]):
+        value *= value  # a mean of squares
+    for backend, (data, diff, *moments) in ((REFERENCE, exact), (operands.backend, here)):
+        backend.adam_step(data, diff, tuple(moments), 0.3, (0.9, 0.99), 1e-3)
+    for got, expected in zip(here, exact, strict=True):
+        operands.check(got, expected)

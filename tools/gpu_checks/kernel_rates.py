@@ -72,5 +72,5 @@ def _cases(side: int, memory: Callable[[int], int]) -> Iterator[Case]:
     tv = (picture, sums, 3, side, side, 2.0, 0.0, 0)
     yield Case("tv_loss", 1024 * 256, 12 * places, tv)
     pixels = 3 * places
-    adam = (picture, y, x, small, 0, 0, filters, pixels)
-    yield Case("adam", pixels, 28 * pixels, adam)
+    adam = (picture, y, x, small, pixels, 0.1, 0.9, 0.999, 1e-8)
+    yield Case("adam_step", pixels, 32 * pixels, adam)

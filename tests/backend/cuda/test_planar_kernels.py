@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend.cuda.kernel_rig import Array, KernelRig
+from backend.cuda.kernel_rig import Array, Buffer, KernelRig
 from support.layer_rig import LayerRig
 
 from nst.backend.geometry import PoolGeometry
@@ -211,87 +211,78 @@ def test_the_first_convolution_and_its_gradient(
 # ---- steps of the solvers ---------------------------------------------------------------------------
 
 
-def test_adam_takes_caffes_steps_within_bounds(rig: KernelRig, rng: np.random.Generator) -> None:
-    w, lower, upper = normal(rng, (1000,), "fp32"), np.full(1000, -1.0), np.full(1000, 1.2)
-    exact, mean, square = w.astype(np.float64), np.zeros(1000), np.zeros(1000)
-    there = rig.buffer(w)
-    moments = rig.buffer(mean, np.float32), rig.buffer(square, np.float32)
-    limits = rig.buffer(lower, np.float32), rig.buffer(upper, np.float32)
-    settings = rig.buffer([0, 0.9, 0.999, 1e-8, 0.5], np.float32)
-    step, rate = rig.buffer([0], np.int32), rig.buffer([0.1], np.float32)
-    for t in range(1, 6):
-        g = normal(rng, (1000,), "fp32")
-        rig.run("adam_advance", "fp32", 1, step, settings, rate)
-        rig.run("adam", "fp32", 1000, there, rig.buffer(g), *moments, *limits, settings, 1000)
-        half = g / 2.0
-        mean, square = 0.9 * mean + 0.1 * half, 0.999 * square + 0.001 * half**2
-        correction = np.sqrt(1 - 0.999**t) / (1 - 0.9**t)  # delta is added before it, as in Caffe
-        exact -= 0.1 * correction * mean / (np.sqrt(square) + 1e-8)
-        exact = np.clip(exact, lower, upper)
-        np.testing.assert_allclose(there.read(), exact, rtol=2e-4, atol=2e-5)
-    assert step.read()[0] == 5
+def test_steps_of_solvers_are_those_of_the_reference(
+    rig: KernelRig, rng: np.random.Generator, precision: str
+) -> None:
+    data, diff, mean, square = (normal(rng, (1000,), precision) for _ in range(4))
+    square = np.abs(square)
+    there = [rig.buffer(a) for a in (data, diff, mean, square)]
+    settings = 0.3, float(np.float32(0.9)), float(np.float32(0.999)), 1e-8
+    rig.run("adam_step", precision, 1000, *there, 1000, *settings)
+    REFERENCE.adam_step(data, diff, (mean, square), settings[0], settings[1:3], settings[3])
+    tolerance = 4 * np.finfo(data.dtype).eps
+    for here, exact in zip(there, (data, diff, mean, square), strict=True):
+        np.testing.assert_allclose(here.read(), exact, rtol=tolerance, atol=tolerance)
+    there = [rig.buffer(a) for a in (data, diff, mean)]
+    rig.run("sgd_step", precision, 1000, *there, 1000, 0.3, 0.9)
+    REFERENCE.sgd_step(data, diff, mean, 0.3, 0.9)
+    for here, exact in zip(there, (data, diff, mean), strict=True):
+        np.testing.assert_allclose(here.read(), exact, rtol=tolerance, atol=tolerance)
 
 
-def test_iterates_are_averaged(rig: KernelRig, rng: np.random.Generator) -> None:
-    w, mean = normal(rng, (1000,), "fp32"), normal(rng, (1000,), "fp32")
-    there = rig.buffer(mean)
-    rig.run("average", "fp32", 1000, rig.buffer(w), there, rig.buffer([0.75], np.float32), 1000)
-    np.testing.assert_allclose(there.read(), 0.75 * mean + 0.25 * w, rtol=1e-6, atol=1e-7)
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_step_and_an_inner_product_in_one_pass(
+    rig: KernelRig, rng: np.random.Generator, precision: str, gated: bool
+) -> None:
+    x, y, z = (normal(rng, (12345,), precision) for _ in range(3))
+    gate = (x > 0).astype(x.dtype) if gated else None
+    there = rig.buffer(y)
+    given = rig.buffer(x), there, rig.buffer(z), None if gate is None else rig.buffer(gate)
+    partials = rig.reduce("axpy_dot", precision, *given, ..., x.size, 0.3)
+    expected = REFERENCE.axpy_dot(0.3, x, y, z, gate)
+    tolerance = 4 * np.finfo(x.dtype).eps
+    np.testing.assert_allclose(there.read(), y, rtol=tolerance, atol=tolerance)
+    assert rig.total(partials) == pytest.approx(
+        expected, rel=1e-4 if precision == "fp32" else 1e-12
+    )
 
 
+@pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("pairs", [1, 2, 5])
 def test_the_two_loop_recursion_is_that_of_the_solver(
-    rig: KernelRig, rng: np.random.Generator, pairs: int
+    rig: KernelRig, rng: np.random.Generator, pairs: int, gated: bool
 ) -> None:
-    count = 2000
+    count, threads = 2000, 5 * 256
     reference = CurvaturePairs(pairs, count, "float32", REFERENCE)
-    rows = []
+    vectors = []
     for _ in range(pairs):
         s = normal(rng, (count,), "fp32")
-        y = s * np.float32(1.5) + np.float32(0.1) * normal(rng, (count,), "fp32")
-        assert reference.push(s, y)
-        rho = 1 / float(s.astype(np.float64) @ y)
-        rows.append(
-            (rig.buffer(s), rig.buffer(y), rig.buffer([rho], np.float64), rig.empty(1, np.float64))
-        )
-    q = normal(rng, (count,), "fp32")
-    there, scale = rig.buffer(q), rig.buffer([reference.scale], np.float64)
-    reference.apply(q)
+        vectors.append((s, s * np.float32(1.5) + np.float32(0.1) * normal(rng, (count,), "fp32")))
+        assert reference.push(*vectors[-1])
+    free = (rng.random(count) < 0.8).astype(np.float32) if gated else np.ones(count, np.float32)
+    rows = [_pair(rig, s, y, free) for s, y in vectors]
+    newest_s, newest_y = (v.astype(np.float64) * free for v in vectors[-1])
+    scale = rig.buffer([newest_s @ newest_y / (newest_y @ newest_y)], np.float64)
+    q = normal(rng, (count,), "fp32") * free
+    there, gate = rig.buffer(q), rig.buffer(free) if gated else None
+    reference.apply(q, free if gated else None)
     partials = [rig.reduce("dot", "fp32", rows[-1][0], there, ..., count), rig.empty(5, np.float64)]
-    threads = 5 * 256
     for i in reversed(range(pairs)):
-        _, y, rho_there, alpha = rows[i]
-        following = rows[i - 1][0] if i else None
-        rig.run(
-            "curvature_down",
-            "fp32",
-            threads,
-            there,
-            y,
-            following,
-            *partials,
-            rho_there,
-            alpha,
-            5,
-            count,
-        )
+        _, y, rho, alpha = rows[i]
+        given = there, y, rows[i - 1][0] if i else None, gate, *partials, rho, alpha, 5, count
+        rig.run("curvature_down", "fp32", threads, *given)
         partials.reverse()
     rig.run("curvature_turn", "fp32", threads, there, rows[0][1], partials[0], scale, count)
     for i in range(pairs):
-        s, _, rho_there, alpha = rows[i]
+        s, _, rho, alpha = rows[i]
         following = rows[i + 1][1] if i + 1 < pairs else None
-        rig.run(
-            "curvature_up",
-            "fp32",
-            threads,
-            there,
-            s,
-            following,
-            *partials,
-            rho_there,
-            alpha,
-            5,
-            count,
-        )
+        given = there, s, following, gate, *partials, rho, alpha, 5, count
+        rig.run("curvature_up", "fp32", threads, *given)
         partials.reverse()
-    np.testing.assert_allclose(there.read(), q, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(there.read(), q, rtol=1e-5, atol=2e-6)
+
+
+def _pair(rig: KernelRig, s: Array, y: Array, free: Array) -> tuple[Buffer, ...]:
+    """s, y, rho within the free values, and room for alpha."""
+    rho = 1 / float(s.astype(np.float64) @ (y * free))
+    return rig.buffer(s), rig.buffer(y), rig.buffer([rho], np.float64), rig.empty(1, np.float64)

@@ -4,7 +4,8 @@
 //   down  alpha = rho * s.q,  q -= alpha * y,            partials of (next s).q     newest pair to oldest
 //   turn  q *= scale,                                    partials of (oldest y).q
 //   up    beta = rho * y.q,   q += (alpha - beta) * s,   partials of (next y).q     oldest pair to newest
-// Partials come in two arrays in turn, one per block, 1024 blocks at most; the first by `dot`. Grids stride.
+// With a gate, 0 or 1 per value, q is multiplied by it after each addition. Partials come in two arrays in turn, one
+// per block, 1024 blocks at most; the first by `dot`. Grids stride.
 #include "vectors.cuh"
 #include "reduce.cuh"
 
@@ -29,13 +30,13 @@ NST_INLINE double total_of(const double* __restrict__ partials, int count) {
   return total;
 }
 
-// q += factor * v, and partials of next.q (next may be null: nothing more to take a product with).
+// q = (q + factor * v) * gate, and partials of next.q (next may be null: nothing more to take a product with).
 NST_INLINE void add_and_dot(float* __restrict__ q, const float* __restrict__ v, const float* __restrict__ next,
-                            double* __restrict__ partials, float factor, Index count) {
+                            const float* __restrict__ gate, double* __restrict__ partials, float factor, Index count) {
   sum_block(partials, [=] {
     double sum = 0;
     NST_STRIDE(i, count) {
-      const float value = q[i] + factor * v[i];
+      const float value = (q[i] + factor * v[i]) * (gate ? gate[i] : 1.f);
       q[i] = value;
       if (next) sum += (double)next[i] * (double)value;
     }
@@ -44,11 +45,11 @@ NST_INLINE void add_and_dot(float* __restrict__ q, const float* __restrict__ v, 
 }
 
 NST_KERNEL(curvature_down)(float* __restrict__ q, const float* __restrict__ y, const float* __restrict__ next_s,
-                           const double* __restrict__ partials, double* __restrict__ next_partials,
+                           const float* __restrict__ gate, const double* __restrict__ partials, double* __restrict__ next_partials,
                            const double* __restrict__ rho, double* __restrict__ alpha, Index blocks, Index count) {
   const double a = *rho * total_of(partials, (int)blocks);
   if (thread_number() == 0) *alpha = a;
-  add_and_dot(q, y, next_s, next_partials, (float)-a, count);
+  add_and_dot(q, y, next_s, gate, next_partials, (float)-a, count);
 }
 
 NST_KERNEL(curvature_turn)(float* __restrict__ q, const float* __restrict__ first_y,
@@ -66,9 +67,9 @@ NST_KERNEL(curvature_turn)(float* __restrict__ q, const float* __restrict__ firs
 }
 
 NST_KERNEL(curvature_up)(float* __restrict__ q, const float* __restrict__ s, const float* __restrict__ next_y,
-                         const double* __restrict__ partials, double* __restrict__ next_partials,
+                         const float* __restrict__ gate, const double* __restrict__ partials, double* __restrict__ next_partials,
                          const double* __restrict__ rho, const double* __restrict__ alpha, Index blocks,
                          Index count) {
   const double beta = *rho * total_of(partials, (int)blocks);
-  add_and_dot(q, s, next_y, next_partials, (float)(*alpha - beta), count);
+  add_and_dot(q, s, next_y, gate, next_partials, (float)(*alpha - beta), count);
 }
