@@ -13,6 +13,8 @@ from nst.backend.cuda.kernels import COMPILE_OPTIONS, STORAGES
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities of the GPUs that are supported, from T4 to RTX 5090."""
+CUPY_OPTIONS = ["-ftz=true", "--device-as-default-execution-space"]
+"""What CuPy 14 adds to those of a RawModule when it calls NVRTC."""
 
 
 def compiler_messages(source: str, storage: str, architecture: int) -> str:
@@ -51,7 +53,7 @@ def _run_nvrtc(source: str, options: list[str]) -> tuple[str, str]:
 
     program, ptx = nvrtc.createProgram(source, "kernels.cu", [], []), ""
     try:
-        nvrtc.compileProgram(program, options)
+        nvrtc.compileProgram(program, [*CUPY_OPTIONS, *options])
         ptx = nvrtc.getPTX(program).decode() if "compute" in options[-1] else ""
     except nvrtc.NVRTCError:
         pass  # the log says why
