@@ -12,13 +12,14 @@ Conventions: arrays are C-contiguous, batch first (N, C, H, W); all arguments of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend.geometry import ConvGeometry, PoolGeometry
-from nst.backend.operations import GradientSlots, Runner
+from nst.backend.operations import GradientSlots, Program, ProgramLayer, Runner
 
 Array = Any
 """An array of the backend's own module: numpy.ndarray, or cupy.ndarray on cuda."""
@@ -38,6 +39,10 @@ class Backend(ABC):
 
         slots: which gradients may share buffers; None keeps them all.
         """
+        return None
+
+    def program(self, layers: Sequence[ProgramLayer]) -> Program | None:
+        """The whole net compiled (see nst.backend.operations), or None if this backend does not do that."""
         return None
 
     # ---- arrays --------------------------------------------------------------------------------

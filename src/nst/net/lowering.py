@@ -95,7 +95,7 @@ def _operation(layer: Layer, shapes: Sequence[Shape]) -> Operation | None:
     if not shapes or any(len(shape) != 4 for shape in shapes):
         return None
     operation = _of_one_map(layer, shapes[0][1]) if len(shapes) == 1 else None
-    return operation or _of_any_number(layer)
+    return operation or of_any_number(layer)
 
 
 def _of_one_map(layer: Layer, channels: int) -> Operation | None:
@@ -126,7 +126,8 @@ def _of_one_map(layer: Layer, channels: int) -> Operation | None:
     return None
 
 
-def _of_any_number(layer: Layer) -> Operation | None:
+def of_any_number(layer: Layer) -> Operation | None:
+    """The operation of a layer that does not care for the number or rank of its bottoms."""
     if isinstance(layer, Split):
         return Fork()
     if isinstance(layer, Concat) and layer.axis == 1:

@@ -16,22 +16,23 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend import Backend
-from nst.backend.operations import Runner
+from nst.backend.operations import Program, Runner
 from nst.core import TEST, Blob, Layer, LayerContext, RandomSource, Shape
-from nst.errors import NetError, did_you_mean
 from nst.net.callbacks import Callbacks
 from nst.net.diagnosis import find_non_finite
 from nst.net.lowering import Execution, lower
 from nst.net.params import Learnable, ParamRegistry, lr_mults
 from nst.net.passes import filter_layers, insert_splits
 from nst.net.plan import BackwardPlan, PlannedLayer, Wiring, overwritten, plan_backward, wire
+from nst.net.program import Compilation, program_layers
+from nst.net.view import NetView
 from nst.net.weights import CopyReport, StoredWeights, copy_into, share_params
 from nst.proto import NetParameter, NetState
 
 _log = logging.getLogger("nst.net")
 
 
-class Net:
+class Net(NetView):
     """A runnable net.
 
     Args:
@@ -80,6 +81,7 @@ class Net:
             self.layers[index].top_is_overwritten = True
         self.backward_plan = self._plan_backward()
         self._runner, self.execution = self._lower(recycle_gradients)
+        self._compilation = Compilation(recycle_gradients)
         self.before_forward, self.after_forward = Callbacks(), Callbacks()
         self.before_backward, self.after_backward = Callbacks(), Callbacks()
 
@@ -90,6 +92,11 @@ class Net:
 
         Every layer adapts to the shape of its bottoms first, so an input may be reshaped at any time.
         """
+        by_layers = last is not None or self._is_watched
+        program = self._compilation.enter(self._compile, first, by_layers)
+        if program is not None:
+            program.forward()
+            return sum(program.loss_terms().values())
         loss = 0.0
         with self._run():
             for i in range(first, self._last(last) + 1):
@@ -103,6 +110,10 @@ class Net:
 
         Starts from what is in the top diffs; overwrites bottom diffs, adds to parameter diffs.
         """
+        program = self._compilation.current
+        if program is not None and first is None and last == 0 and not self._is_watched:
+            program.backward()
+            return
         with self._run():
             for i in range(self._last(first), last - 1, -1):
                 self._tell(self.before_backward, i)
@@ -112,6 +123,10 @@ class Net:
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; returns the weighted loss."""
+        program = self._compilation.enter(self._compile, 0, self._is_watched)
+        if program is not None:
+            program.forward_backward()
+            return sum(program.loss_terms().values())
         loss = self.forward_from_to()
         self.backward_from_to()
         return loss
@@ -129,6 +144,8 @@ class Net:
 
     def loss_terms(self) -> dict[str, float]:
         """Weighted loss per loss blob, as of the last forward."""
+        if self._compilation.current is not None:
+            return self._compilation.current.loss_terms()
         return {
             self.wiring.blob_names[planned.tops[j]]: self._loss_term(i, j)
             for i, planned in enumerate(self.wiring.layers)
@@ -139,55 +156,6 @@ class Net:
     def find_non_finite(self) -> str:
         """Names the first layer and blob that hold a NaN or infinity; empty if all is finite."""
         return find_non_finite(self.wiring, self.blob_list)
-
-    # ---- looking things up ---------------------------------------------------------------------
-
-    @property
-    def inputs(self) -> list[str]:
-        """Tops of the Input layers, in order."""
-        return list(self.wiring.inputs)
-
-    @property
-    def outputs(self) -> list[str]:
-        """Blobs that no layer reads, in alphabetical order."""
-        return list(self.wiring.outputs)
-
-    @property
-    def layer_names(self) -> list[str]:
-        return [planned.name for planned in self.wiring.layers]
-
-    @property
-    def learnable_params(self) -> list[Blob]:
-        """Parameter blobs that a solver may update: owners only, frozen ones (lr_mult 0) included."""
-        return [learnable.blob for learnable in self.registry.learnables]
-
-    @property
-    def params_lr(self) -> list[float]:
-        """lr_mult of each learnable blob; 0 means frozen: its gradient is never computed."""
-        return [learnable.lr_mult for learnable in self.registry.learnables]
-
-    @property
-    def params_weight_decay(self) -> list[float]:
-        """decay_mult of each learnable blob."""
-        return [learnable.decay_mult for learnable in self.registry.learnables]
-
-    @property
-    def params(self) -> dict[str, list[Blob]]:
-        """Parameter blobs of the layers that have any, by layer name."""
-        return {layer.name: layer.params for layer in self.layers if layer.params}
-
-    def layer_index(self, name: str) -> int:
-        """Number of the first layer of that name; raises NetError with the nearest name."""
-        names = self.layer_names
-        if name not in names:
-            raise NetError(f"no layer '{name}' in net '{self.name}'.{did_you_mean(name, names)}")
-        return names.index(name)
-
-    def bottoms_of(self, index: int) -> list[Blob]:
-        return [self.blob_list[number] for number in self.wiring.layers[index].bottoms]
-
-    def tops_of(self, index: int) -> list[Blob]:
-        return [self.blob_list[number] for number in self.wiring.layers[index].tops]
 
     # ---- weights -------------------------------------------------------------------------------
 
@@ -239,6 +207,19 @@ class Net:
         shapes = [seen or [] for seen in self._seen_shapes]
         execution = lower(self.wiring, self.layers, shapes, self.backward_plan, recycle=recycle)
         return self.backend.runner(execution.gradients), execution
+
+    def _compile(self) -> Program | None:
+        """The whole net as the backend's program, for its present shapes."""
+        self.reshape()
+        parts = self.wiring, self.layers, self.execution.steps, self.backward_plan, self.blob_list
+        layers = program_layers(*parts)
+        return None if layers is None else self.backend.program(layers)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether there are callbacks, which see one layer after the other."""
+        lists = (self.before_forward, self.after_forward, self.before_backward, self.after_backward)
+        return any(lists)
 
     # ---- one layer -----------------------------------------------------------------------------
 

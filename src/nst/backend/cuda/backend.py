@@ -9,6 +9,7 @@ mode says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from numpy.typing import DTypeLike, NDArray
 from nst.backend.cuda.cublas import Matrix
 from nst.backend.cuda.device import Array, Device, Precision
 from nst.backend.cuda.graphs import ALIGNMENT, Graph, Task
+from nst.backend.cuda.program.program import CudaProgram
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 from nst.backend.numpy_backend import NumpyBackend
+from nst.backend.operations import ProgramLayer
 from nst.errors import BackendError
 
 STORAGE = {np.dtype(np.float32): "fp32", np.dtype(np.float64): "fp64"}
@@ -53,6 +56,9 @@ class CudaBackend(NumpyBackend):
         self.precision = Precision.named(precision or DEFAULT_PRECISION)
         self._sums = device.empty((REDUCTION_THREADS // 256,), np.float64)
         self._sum = device.empty((1,), np.float64)
+
+    def program(self, layers: Sequence[ProgramLayer]) -> CudaProgram:
+        return CudaProgram(self.device, self.precision, layers)
 
     # ---- arrays --------------------------------------------------------------------------------
 

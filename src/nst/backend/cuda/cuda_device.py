@@ -12,7 +12,7 @@ from nst.backend.cuda import library
 from nst.backend.cuda.cublas import Cublas, Matrix
 from nst.backend.cuda.cudnn import Cudnn
 from nst.backend.cuda.device import Array, Device, Launch, Precision
-from nst.backend.cuda.graphs import Graph
+from nst.backend.cuda.graphs import ITEM_BYTES, Graph
 from nst.backend.cuda.kernels import CudaKernels
 from nst.backend.cuda.plan_cache import PlanCache
 from nst.backend.cuda.plans import Numerics, Plan, Planner
@@ -54,7 +54,9 @@ class CudaDevice(Device):
         self._cache = PlanCache(f"{self.name}; driver {cupy.cuda.runtime.driverGetVersion()}")
         self._deterministic = deterministic
         self._planners: dict[bool, Planner] = {}
-        if self.capability == HOPPER and self._cudnn.version < FIRST_HOPPER_CUDNN:
+        old = self._cudnn.version < FIRST_HOPPER_CUDNN
+        self.fuses_gates = self.capability > HOPPER or (self.capability == HOPPER and not old)
+        if self.capability == HOPPER and old:
             log.info("cuDNN 9.24 or newer has faster gradients for this GPU")
 
     # ---- memory --------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ class CudaDevice(Device):
     def plan(self, graph: Graph, precision: Precision) -> Plan | None:
         planner = self._planners.get(precision.tf32)
         if planner is None:
-            timer = None if self._deterministic else self._time
+            timer = None if self._deterministic else self.time
             planner = Planner(self._cudnn, Numerics(precision.tf32), self._cache, timer)
             self._planners[precision.tf32] = planner
         return planner.plan(graph)
@@ -120,11 +122,9 @@ class CudaDevice(Device):
         graph.upload(stream)
         return lambda: graph.launch(stream)
 
-    def _time(self, plan: Plan) -> float:
-        """Seconds per launch, on operands of any values; the second launch on is measured."""
-        operands = [
-            self.xp.zeros((plan.graph.nbytes(name),), np.uint8) for name in plan.graph.task.value
-        ]
+    def time(self, plan: Plan) -> float:
+        """Seconds per launch, from the second on, on random operands: a GPU is faster on zeros."""
+        operands = [self._random(plan.graph, name) for name in plan.graph.task.value]
         addresses = [self.address(operand) for operand in operands]
         launch = plan.bind(addresses, self.scratch(plan.workspace))
         launch()
@@ -135,3 +135,13 @@ class CudaDevice(Device):
         end.record(self.stream)
         end.synchronize()
         return float(self.xp.cuda.get_elapsed_time(begin, end)) / 1e3 / _TIMED_LAUNCHES
+
+    def _random(self, graph: Graph, operand: str) -> Array:
+        """Values between 0 and 1 in the storage of a graph."""
+        count = graph.nbytes(operand) // ITEM_BYTES[graph.storage]
+        values = self.xp.random.random(count, dtype=np.float32)
+        if graph.storage == "bf16":
+            return (values.view(np.uint32) >> 16).astype(np.uint16)
+        return values.astype(
+            {"fp16": np.float16, "fp64": np.float64}.get(graph.storage, np.float32)
+        )

@@ -56,6 +56,8 @@ class Device(ABC):
     xp: Any
     kernels: KernelLauncher
     description: str
+    fuses_gates = False
+    """Whether cuDNN's gradient with a ReLU's gate is faster than the gradient and a kernel for the gate."""
     _scratch: Array | None = None
 
     # ---- memory --------------------------------------------------------------------------------

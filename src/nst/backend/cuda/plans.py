@@ -33,7 +33,7 @@ CANDIDATES = 8
 """Plans that are timed per graph."""
 
 COMPILED_CANDIDATES = 3
-"""... of those that cuDNN compiles while it builds them: each costs up to two seconds."""
+"""... of those that cuDNN compiles in up to two seconds each, if it brings none."""
 
 _ROOM = 64
 """Configurations that are asked for."""
@@ -87,14 +87,22 @@ Timer = Callable[[Plan], float]
 
 
 class Planner:
-    """Plans for graphs. Without a `timer` the heuristics' first choice is taken.
+    """Plans for graphs. Without a `timer` the heuristics' first choice is taken. With `tunes`, plans that
+    cuDNN compiles compete with those that it brings, which takes seconds per graph.
 
     `plan` returns None for a graph that no engine runs: the caller then has another way.
     """
 
     def __init__(
-        self, cudnn: Cudnn, numerics: Numerics, cache: PlanCache, timer: Timer | None
+        self,
+        cudnn: Cudnn,
+        numerics: Numerics,
+        cache: PlanCache,
+        timer: Timer | None,
+        *,
+        tunes: bool = False,
     ) -> None:
+        self.tunes = tunes
         self.cudnn, self.numerics, self.cache, self.timer = cudnn, numerics, cache, timer
         self._plans: dict[Graph, Plan | None] = {}
 
@@ -111,17 +119,22 @@ class Planner:
         except CudnnError as error:
             log.debug("%s: %s", graph, error)
             return
-        compiled = 0
+        later: list[tuple[int, Node]] = []
+        found = 0
         for config in self._configurations(operations):
             engine, numerical, behaviour = _notes(config)
-            is_compiled = BehaviorNote.RUNTIME_COMPILATION in behaviour
             if not self.numerics.allows(graph.storage, numerical):
                 continue
-            if is_compiled and compiled >= COMPILED_CANDIDATES:
+            if BehaviorNote.RUNTIME_COMPILATION in behaviour:
+                later.append((engine, config))
                 continue
             plan = self._finalised(graph, config, engine)
             if plan is not None:
-                compiled += is_compiled
+                found += 1
+                yield plan
+        for engine, config in later[: COMPILED_CANDIDATES if self.tunes or not found else 0]:
+            plan = self._finalised(graph, config, engine)
+            if plan is not None:
                 yield plan
 
     def _choose(self, graph: Graph) -> Plan | None:

@@ -1,0 +1,187 @@
+"""Compiler: walks the layers of a net forward and backward and puts launches on a tape.
+
+Forward, every blob's newest value is known by the blob's number. Backward, a layer leaves *terms* for the
+gradients of its bottoms; they are put on the tape only when the gradient is needed, so that a sum is
+written into one buffer, by kernels that add and that apply the ReLU's gate on the way where they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from nst.backend.cuda.device import Device, Precision
+from nst.backend.cuda.graphs import ITEM_BYTES
+from nst.backend.cuda.program.builder import Builder
+from nst.backend.cuda.program.places import Buffer, Pinned
+from nst.backend.cuda.program.values import Gate, Term, Value
+from nst.backend.operations import ProgramLayer
+
+
+class Unsupported(Exception):
+    """The layer cannot be compiled so; its own code is taken."""
+
+
+class Compiler(Builder):
+    """What the operations' emitters share: the values so far, the terms to come, and by layer what the
+    forward pass leaves to the backward pass."""
+
+    def __init__(
+        self,
+        device: Device,
+        precision: Precision,
+        layers: Sequence[ProgramLayer],
+        exponents: Mapping[str, int],
+        *,
+        calibrating: bool = False,
+    ) -> None:
+        super().__init__(device, precision, layers, exponents, calibrating=calibrating)
+        self.layers = layers
+        self.values: dict[int, Value] = {}
+        self.terms: dict[int, list[Term]] = {}
+        self.seen: dict[int, Value] = {}
+        """The last value of every blob of the forward pass: the layout of its gradient."""
+        self.shared: dict[int, int] = {}
+        """Blobs whose values are another blob's."""
+        self.converted: dict[int, Value] = {}
+        """Maps of inputs, made when somebody has written to them."""
+        self.filters: dict[tuple[int, int], Pinned] = {}
+        """Weights on the device, by blob and power of two."""
+        self.foreign: set[int] = set()
+        """Layers that run by their own code."""
+        self.gates: dict[int, Gate] = {}
+        """Of convolutions with their ReLU, and of other ReLUs."""
+        self.kept: dict[int, tuple[Buffer, ...]] = {}
+        """Winners of max poolings."""
+        self.normalised: dict[int, tuple[Value, Value, Buffer]] = {}
+        """Of LRN."""
+        self.gated: dict[int, Value] = {}
+        """Bottoms of Event and Gram."""
+        self.compared: dict[int, tuple[Value, Value]] = {}
+        """Bottoms of distances, in one layout."""
+
+    # ---- values ------------------------------------------------------------------------------------
+
+    def value(self, number: int) -> Value:
+        """The newest value of a blob; a blob that nobody has computed is planar in its own memory."""
+        if number not in self.values:
+            shape = self.blobs[number].shape
+            self.values[number] = Value(shape, self.memory(number), False)
+        return self.values[number]
+
+    def map_of(self, number: int) -> Value:
+        """The newest value as a map. That of an input is converted when somebody has written to it, not in
+        every run."""
+        value = self.value(number)
+        if value.is_map:
+            return value
+        if len(value.shape) != 4 or value.count == 0:
+            raise Unsupported
+        result = self.new_map(value.shape, self.exponents.get(f"a{number}", 0))
+        n, c, h, w = value.shape
+        sizes = (n, c, h, w, result.padded, 2.0**result.exponent)
+        if self._is_input(number):
+            root = self.root(number)
+            if root not in self.converted:
+                self.converted[root] = self._converted_input(root, result, sizes)
+            result = self.converted[root]
+        else:
+            self.kernel("to_map", result.groups, value.place, result.place, *sizes)
+        self.observe(f"a{number}", result)
+        self.values[number] = result
+        return result
+
+    def planes_of(self, number: int) -> Value:
+        """The newest value in the blob's own memory."""
+        value = self.value(number)
+        if not value.is_map:
+            return value
+        place = self.memory(number)
+        n, c, h, w = value.shape
+        sizes = (n, c, h, w, value.padded, 2.0**-value.exponent, 0)
+        self.kernel("to_planar", value.groups, value.place, place, *sizes)
+        return Value(value.shape, place, False)
+
+    def root(self, number: int) -> int:
+        """The blob whose values a split's top shares."""
+        while number in self.shared:
+            number = self.shared[number]
+        return number
+
+    def _is_input(self, number: int) -> bool:
+        number = self.root(number)
+        return any(layer.source == "input" and number in layer.tops for layer in self.layers)
+
+    def _converted_input(self, number: int, like: Value, sizes: tuple[float, ...]) -> Value:
+        nbytes = like.groups * 8 * ITEM_BYTES[self.precision.storage]
+        array = self.device.empty((nbytes,), np.uint8)
+        result = Value(like.shape, Pinned(array, self.device.address(array)), True, like.exponent)
+        source, storage, device = self.memory(number), self.precision.storage, self.device
+
+        def convert() -> None:
+            addresses = source.address, result.place.address
+            device.kernels.launch("to_map", storage, result.groups, *addresses, *sizes)
+
+        self.refreshes.append((self.blobs[number], convert))
+        return result
+
+    # ---- gradients ---------------------------------------------------------------------------------
+
+    def add_term(self, number: int, term: Term) -> None:
+        """Leaves a term for the gradient of a blob."""
+        self.terms.setdefault(number, []).append(term)
+
+    def has_gradient(self, number: int) -> bool:
+        return bool(self.terms.get(number))
+
+    def gradient(self, number: int, like: Value, gate: Gate | None = None) -> Value:
+        """The sum of a blob's terms, in the layout of `like`."""
+        out = self.new_like(like, self.exponents.get(f"d{number}", 0))
+        self.sum_into(out, number, gate)
+        self.observe(f"d{number}", out)
+        return out
+
+    def sum_into(self, out: Value, number: int, gate: Gate | None = None) -> None:
+        """Puts the terms of a blob on the tape, the ones that can only overwrite first."""
+        terms = sorted(self.terms.pop(number), key=lambda term: term.can_add)
+        gated = False
+        for i, term in enumerate(terms):
+            last = (
+                gate if i == len(terms) - 1 else None
+            )  # all of the sum passes the gate, at the end
+            gated = self._emit(term, out, i > 0, last, f"d{number}")
+        if gate is not None and not gated:
+            self.combine(out, 1.0, None, 0.0, out, gate=gate)
+
+    def _emit(self, term: Term, out: Value, adds: bool, gate: Gate | None, key: str) -> bool:
+        if term.is_map != out.is_map:
+            self._emit_converted(term, out, adds, key)
+            return False
+        if not adds or term.can_add:
+            return term.emit(out, adds, gate)
+        part = self.new_like(out)
+        term.emit(part, False, None)
+        self.add(part, out)
+        return False
+
+    def _emit_converted(self, term: Term, out: Value, adds: bool, key: str) -> None:
+        """A term in the other layout than the sum."""
+        n, c, h, w = out.shape
+        if term.is_map:
+            part = self.new_map(out.shape, self.exponents.get(key, 0))
+            term.emit(part, False, None)
+            self.observe(key, part)
+            sizes = (n, c, h, w, part.padded, 2.0**-part.exponent, int(adds))
+            self.kernel("to_planar", part.groups, part.place, out.place, *sizes)
+            return
+        part = Value(out.shape, self.tape.buffer(out.count * 4), False)
+        term.emit(part, False, None)
+        target = self.new_like(out) if adds else out
+        layout = (n, c, h, w, out.padded, 2.0**out.exponent)
+        self.kernel("to_map", out.groups, part.place, target.place, *layout)
+        if adds:
+            self.add(target, out)
+
+
+Emitter = Callable[[Compiler, ProgramLayer], None]

@@ -1,0 +1,77 @@
+"""Which operation is put on the tape by what, forward and backward."""
+
+from __future__ import annotations
+
+from nst.backend.cuda.program import convolutions, features, foreign, losses, rectifiers
+from nst.backend.cuda.program.compiler import Compiler, Emitter, Unsupported
+from nst.backend.cuda.program.places import Pinned
+from nst.backend.cuda.program.values import Value
+from nst.backend.operations import (
+    Convolve,
+    Distance,
+    Fork,
+    Gate,
+    GramMatrix,
+    Join,
+    Multiply,
+    Normalise,
+    Pool,
+    ProgramLayer,
+    Rectify,
+    TotalVariation,
+)
+
+EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
+    Convolve: (convolutions.forward, convolutions.backward),
+    Rectify: (rectifiers.forward, rectifiers.backward),
+    Pool: (features.pool_forward, features.pool_backward),
+    Normalise: (features.normalise_forward, features.normalise_backward),
+    Fork: (features.fork_forward, features.fork_backward),
+    Join: (features.join_forward, features.join_backward),
+    Multiply: (features.multiply_forward, features.multiply_backward),
+    Gate: (features.gate_forward, features.gate_backward),
+    GramMatrix: (losses.gram_forward, losses.gram_backward),
+    Distance: (losses.distance_forward, losses.distance_backward),
+    TotalVariation: (losses.variation_forward, losses.variation_backward),
+}
+
+
+def compile_forward(compiler: Compiler) -> None:
+    """All layers in order; those that are not supported run by their own code."""
+    for layer in compiler.layers:
+        if layer.source:
+            continue
+        emit = EMITTERS[type(layer.operation)][0] if layer.operation else foreign.forward
+        try:
+            emit(compiler, layer)
+        except Unsupported:
+            foreign.forward(compiler, layer)
+        for number in layer.tops:
+            compiler.seen[number] = compiler.value(number)
+
+
+def compile_backward(compiler: Compiler, counter: int = 0) -> None:
+    """All layers that run backward, in reverse; then the gradients of what is learned, and at the address
+    `counter`, if there is one, how many of their values are not finite."""
+    for layer in reversed(compiler.layers):
+        if layer.runs_backward and not layer.source:
+            is_own = layer.operation is None or layer.index in compiler.foreign
+            (foreign.backward if is_own else EMITTERS[type(layer.operation)][1])(compiler, layer)
+    for layer in compiler.layers:
+        if layer.source == "parameter":
+            _write_gradient(compiler, layer, counter)
+
+
+def _write_gradient(compiler: Compiler, layer: ProgramLayer, counter: int) -> None:
+    """The gradient of a learned blob, planar, into its diff."""
+    number = layer.tops[0]
+    if compiler.has_gradient(number):
+        place = compiler.memory(number, "diff")
+        value = Value(layer.top_blobs[0].shape, place, False)
+        compiler.sum_into(value, number)
+        if counter:
+            place_of_counter = Pinned(None, counter)
+            compiler.zero(place_of_counter)
+            threads = min(1 << 18, max(256, value.groups))
+            operands = (place, place_of_counter, value.groups)
+            compiler.kernel("non_finite", threads, *operands, storage="fp32")

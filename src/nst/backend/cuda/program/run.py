@@ -1,0 +1,221 @@
+"""Run: one compilation of a net, bound to memory: launches, recording, and what the blobs show."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nst.backend.cuda.device import Array, Device, Launch, Precision
+from nst.backend.cuda.program.compiler import Compiler
+from nst.backend.cuda.program.operations import compile_backward, compile_forward
+from nst.backend.cuda.program.places import Buffer, Pinned
+from nst.backend.cuda.program.tape import place_buffers
+from nst.backend.cuda.program.values import Value
+from nst.backend.operations import BlobLike, Fork, MemoryLike, ProgramLayer
+from nst.errors import BackendError
+
+
+class Run:
+    """exponents: of activations and gradients. calibrating: note the largest magnitudes. counter: the address
+    of a number that tells how many values of the result are not finite."""
+
+    def __init__(
+        self,
+        device: Device,
+        precision: Precision,
+        layers: Sequence[ProgramLayer],
+        exponents: Mapping[str, int],
+        *,
+        calibrating: bool = False,
+        counter: int = 0,
+    ) -> None:
+        self.device = device
+        compiler = Compiler(device, precision, layers, exponents, calibrating=calibrating)
+        self._compiler = compiler
+        compile_forward(compiler)
+        self._boundary = len(compiler.tape.notes)
+        self._goes_back = any(layer.runs_backward for layer in layers)
+        if self._goes_back:
+            compile_backward(compiler, counter)
+        else:
+            places = [value.place for value in compiler.values.values()]
+            compiler.tape.keep(place for place in places if isinstance(place, Buffer))
+        self.arena_bytes = place_buffers(compiler.tape.buffers)
+        self._launches = self._bind()
+        self.labels = [note.label for note in compiler.tape.notes]
+        # What is bound refers to the compiler. The compiler does not refer to it, so that all goes with the net.
+        compiler.tape.notes = []
+        self._refreshes, compiler.refreshes = compiler.refreshes, []
+        self._recorded: Launch | None = None
+        self._runs = 0
+
+    @property
+    def foreign(self) -> set[int]:
+        """Layers that run by their own code."""
+        return self._compiler.foreign
+
+    def forward(self) -> None:
+        """All launches of the forward pass, one by one."""
+        self._begin()
+        _in_order(self._launches[: self._boundary])()
+        self._show()
+
+    def backward(self) -> None:
+        """All launches of the backward pass, after `forward`."""
+        _in_order(self._launches[self._boundary :])()
+
+    def forward_backward(self) -> None:
+        """One by one the first time, when libraries load what they need; then as one launch."""
+        self._begin()
+        run = self._recorded or _in_order(self._launches)
+        if self._runs == 1 and not self.foreign:
+            run = self._recorded = self.device.record(run)
+        run()
+        self._runs += 1
+        self._show()
+
+    def has_moved(self) -> bool:
+        """Whether a blob has other memory than the launches are bound to."""
+        return any(place.moved for place in self._compiler.memories.values())
+
+    def largest(self) -> dict[str, float]:
+        """The largest magnitudes of a calibrating run."""
+        values = self.device.download(self._compiler.observations.array).view(np.float32)
+        return dict(zip(self._compiler.observed, values.tolist(), strict=False))
+
+    def _begin(self) -> None:
+        """Converts inputs and weights that somebody may have written to since."""
+        for place in self._compiler.memories.values():
+            place.memory.pending = None
+        changed = [
+            (blob.data_memory, work)
+            for blob, work in self._refreshes
+            if blob.data_memory.exposed or is_held(blob.data_memory)
+        ]
+        for _, work in changed:
+            work()
+        for memory, _ in changed:
+            memory.exposed = False
+        if self._compiler.observed:
+            self._compiler.observations.array[...] = 0
+
+    # ---- memory ------------------------------------------------------------------------------------
+
+    def _bind(self) -> list[Launch]:
+        """Makes the memory and gives every launch its addresses."""
+        compiler, device = self._compiler, self.device
+        self._arena = self._allocate(self.arena_bytes + compiler.workspace)
+        base = device.address(self._arena)
+        for buffer in compiler.tape.buffers:
+            buffer.address += base
+        compiler.workspace_place.address = base + self.arena_bytes
+        observations = device.empty((max(1, len(compiler.observed)),), np.uint32)
+        compiler.observations.array = observations
+        compiler.observations.address = device.address(observations)
+        for _, work in compiler.refreshes:
+            work()
+        return [note.bind() for note in compiler.tape.notes]
+
+    def _allocate(self, nbytes: int) -> Array:
+        free = self.device.free_bytes()
+        if nbytes > free:
+            raise BackendError(
+                f"backend 'cuda': the net does not fit (needs {nbytes / 1e9:.2f} GB, {free / 1e9:.2f} GB "
+                "are free). Choose a smaller size or a 16-bit precision"
+            )
+        return self.device.empty((max(1, nbytes),), np.uint8)
+
+    # ---- what the blobs show -----------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Blobs show what is in their own memory again."""
+        for number in self._computed:
+            self._compiler.blobs[number].data_memory.pending = None
+
+    def _show(self) -> None:
+        """Lets whoever looks at a blob see its values, or an error where they were not kept."""
+        compiler = self._compiler
+        for number in self._computed:
+            value, blob = compiler.values[number], compiler.blobs[number]
+            kept = isinstance(value.place, Pinned) or not self._goes_back
+            memory = blob.data_memory
+            memory.pending = _Fill(self.device, compiler, blob, value) if kept else _Lost(blob.name)
+            memory.exposed = False
+            if kept and is_held(memory):
+                memory.pending()
+                memory.pending = None
+
+    @property
+    def _computed(self) -> list[int]:
+        """Blobs whose newest values are maps; the tops of a split are its bottom's memory."""
+        compiler = self._compiler
+        tops = {
+            top
+            for layer in compiler.layers
+            if not (layer.source or layer.index in compiler.foreign)
+            and not isinstance(layer.operation, Fork)
+            for top in layer.tops
+        }
+        shown = {number for number, side in compiler.memories if side == "data"}
+        return [top for top in tops - shown if compiler.values[top].is_map]
+
+
+def _in_order(launches: Sequence[Launch]) -> Launch:
+    """All launches as one."""
+
+    def run() -> None:
+        for launch in launches:
+            launch()
+
+    return run
+
+
+class _Slot:
+    __slots__ = ("flat",)
+
+    def __init__(self) -> None:
+        self.flat = np.zeros(1)
+
+
+_SLOT = _Slot()
+_REFERENCES = sys.getrefcount(_SLOT.flat)
+"""What getrefcount says of an array that only one slot of a living object refers to."""
+
+
+def is_held(memory: MemoryLike) -> bool:
+    """Whether somebody keeps a view of the planar array."""
+    return memory.flat is not None and sys.getrefcount(memory.flat) > _REFERENCES
+
+
+class _Fill:
+    """Memory.pending of a map: writes it into the planar array."""
+
+    def __init__(self, device: Device, compiler: Compiler, blob: BlobLike, value: Value) -> None:
+        self.device, self.value, self.blob = device, value, blob
+        self.storage = compiler.precision.storage
+        self.memory = weakref.ref(blob.data_memory)
+
+    def __call__(self) -> None:
+        memory, value = self.memory(), self.value
+        if memory is None:
+            return
+        planar = memory.raw(value.shape, self.blob.backend, self.blob.dtype)
+        sizes = (*value.shape, value.padded, 2.0**-value.exponent, 0)
+        addresses = value.place.address, self.device.address(planar)
+        self.device.kernels.launch("to_planar", self.storage, value.groups, *addresses, *sizes)
+
+
+class _Lost:
+    """Memory.pending of a value whose buffer holds another one by now."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self) -> None:
+        raise BackendError(
+            f"blob '{self.name}': its values were not kept, because this net was built to let them share "
+            "memory. Build it with recycle_gradients=False to look at them"
+        )

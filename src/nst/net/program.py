@@ -1,0 +1,106 @@
+"""A built net as the records from which a backend compiles it (nst.backend.operations.ProgramLayer)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from nst.backend.operations import Operation, Program, ProgramLayer, Step, TotalVariation
+from nst.core import Blob, Layer
+from nst.layers.euclidean_loss import EuclideanLoss
+from nst.layers.event import Event
+from nst.layers.input import Input
+from nst.layers.parameter import Parameter
+from nst.layers.split import Split
+from nst.layers.tv_loss import TVLoss
+from nst.net.lowering import of_any_number
+from nst.net.plan import BackwardPlan, Wiring
+
+
+class Compilation:
+    """The program of one net, made when the net is first run as a whole, and again for other shapes."""
+
+    def __init__(self, allowed: bool) -> None:
+        """allowed: whether inner values and gradients may be lost."""
+        self._allowed = allowed
+        self._program: Program | None = None
+        self.current: Program | None = None
+        """The program that made the last forward run; None if the layers made it."""
+
+    def enter(
+        self, compile_net: Callable[[], Program | None], first: int, by_layers: bool
+    ) -> Program | None:
+        """The program for a forward run from layer `first` on; None if the layers have to run by themselves."""
+        self.current = None
+        if self._allowed and first == 0 and not by_layers:
+            if self._program is None or not self._program.is_current():
+                self._program = compile_net()
+            self.current = self._program
+        elif self._program is not None and first == 0:
+            self._program.forget()  # from the first on, layers need nothing that the program has
+        return self.current
+
+
+def program_layers(
+    wiring: Wiring,
+    layers: Sequence[Layer],
+    steps: Sequence[Step | None],
+    backward: BackwardPlan,
+    blobs: Sequence[Blob],
+) -> list[ProgramLayer] | None:
+    """One record per layer; None for a net that cannot be compiled.
+
+    That is one that trains layers, or reads from anything but inputs and parameters.
+    """
+    records = []
+    for planned, layer, step in zip(wiring.layers, layers, steps, strict=True):
+        source = _source(layer)
+        learns = any(backward.params[planned.index]) and source != "parameter"
+        if source is None or learns or layer.reshapes_every_time:
+            return None
+        bottoms = tuple(blobs[number] for number in planned.bottoms)
+        tops = tuple(blobs[number] for number in planned.tops)
+        wants = tuple(backward.bottoms[planned.index])
+        records.append(
+            ProgramLayer(
+                index=planned.index,
+                name=planned.name,
+                operation=_operation(layer, step),
+                source=source,
+                bottoms=planned.bottoms,
+                tops=planned.tops,
+                bottom_blobs=bottoms,
+                top_blobs=tops,
+                params=tuple(layer.params),
+                wants=wants,
+                runs_backward=backward.layers[planned.index],
+                is_loss=tuple(bool(weight) for weight in layer.loss_weights),
+                forward=partial(layer.forward, bottoms, tops),
+                backward=_backward(layer, bottoms, tops, wants),
+            )
+        )
+    return records
+
+
+def _source(layer: Layer) -> str | None:
+    """How a layer feeds the net; empty if it does not, None if a program cannot be fed so."""
+    if isinstance(layer, Input):
+        return "input"
+    if isinstance(layer, Parameter):
+        return "parameter"
+    return None if layer.is_source else ""
+
+
+def _operation(layer: Layer, step: Step | None) -> Operation | TotalVariation | None:
+    """The operation; unlike for a runner, those of any number of bottoms may have any rank."""
+    if isinstance(layer, TVLoss):
+        return TotalVariation(layer.beta, layer.epsilon, layer.is_nine_point)
+    if step is not None:
+        return step.operation
+    return of_any_number(layer) if isinstance(layer, Split | EuclideanLoss | Event) else None
+
+
+def _backward(
+    layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob], wants: Sequence[bool]
+) -> Callable[[], None]:
+    return partial(layer.backward, tops, wants, bottoms)
