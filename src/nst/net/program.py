@@ -30,7 +30,7 @@ class Compilation:
     def enter(
         self, compile_net: Callable[[], Program | None], first: int, by_layers: bool
     ) -> Program | None:
-        """The program for a forward run from layer `first` on; None if the layers have to run by themselves."""
+        """The program for a forward run from layer `first` on; None if the layers run by themselves."""
         self.current = None
         if self._allowed and first == 0 and not by_layers:
             if self._program is None or not self._program.is_current():

@@ -1,4 +1,4 @@
-"""Which operation is put on the tape by what, forward and backward."""
+"""Which operation is put on the tape by what; layers of other operations run by their own code."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def compile_forward(compiler: Compiler) -> None:
     for layer in compiler.layers:
         if layer.source:
             continue
-        emit = EMITTERS[type(layer.operation)][0] if layer.operation else foreign.forward
+        emitters = EMITTERS.get(type(layer.operation))
         try:
-            emit(compiler, layer)
+            (emitters[0] if emitters else foreign.forward)(compiler, layer)
         except Unsupported:
             foreign.forward(compiler, layer)
         for number in layer.tops:
@@ -55,7 +55,7 @@ def compile_backward(compiler: Compiler, counter: int = 0) -> None:
     `counter`, if there is one, how many of their values are not finite."""
     for layer in reversed(compiler.layers):
         if layer.runs_backward and not layer.source:
-            is_own = layer.operation is None or layer.index in compiler.foreign
+            is_own = layer.index in compiler.foreign
             (foreign.backward if is_own else EMITTERS[type(layer.operation)][1])(compiler, layer)
     for layer in compiler.layers:
         if layer.source == "parameter":

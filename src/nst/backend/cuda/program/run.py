@@ -46,7 +46,7 @@ class Run:
         self.arena_bytes = place_buffers(compiler.tape.buffers)
         self._launches = self._bind()
         self.labels = [note.label for note in compiler.tape.notes]
-        # What is bound refers to the compiler. The compiler does not refer to it, so that all goes with the net.
+        # What is bound refers to the compiler, and must not be referred to by it: all goes with the net.
         compiler.tape.notes = []
         self._refreshes, compiler.refreshes = compiler.refreshes, []
         self._recorded: Launch | None = None
