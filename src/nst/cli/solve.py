@@ -30,8 +30,9 @@ from nst.style.job import StyleJob, load_job
 
 _USAGE = "[solver.prototxt] [--content FILE] [--style FILE] [flags]"
 _ABOUT = (
-    "Paints one picture in the manner of another. A solver file says what to do; flags override it; "
-    "with neither, the pictures that come with the package are used."
+    "Paints one picture in the manner of another; a style alone makes a texture, a content alone is painted "
+    "anew from its features. A solver file says what to do; flags override it; with neither, the pictures "
+    "that come with the package are used."
 )
 
 

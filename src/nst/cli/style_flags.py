@@ -49,26 +49,7 @@ def add_style_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="the picture whose manner it takes on; may be given several times",
     )
-    for flag, metavar, text in (
-        (
-            "mask",
-            "FILE",
-            "where the --style before it is: grey, white inside; others have the rest",
-        ),
-        ("style-mask", "FILE", "what of the --style before it counts: grey, white inside"),
-        (
-            "region",
-            "COLOUR|NUMBER",
-            "masks of the --style before it are label maps, and this is its label there",
-        ),
-    ):
-        pictures.add_argument(f"--{flag}", metavar=metavar, action=OfTheStyle, help=text)
-    pictures.add_argument(
-        "--keep-mask", metavar="FILE", help="white where the content is left as it is"
-    )
-    pictures.add_argument(
-        "--content-mask", metavar="FILE", help="how much the content counts: white fully, black not"
-    )
+    _add_mask_flags(pictures)
     pictures.add_argument(
         "--style-scale",
         metavar="FACTOR[,...]",
@@ -109,6 +90,29 @@ def add_video_flags(group: argparse._ArgumentGroup) -> None:
 
 
 # ---- the groups ------------------------------------------------------------------------------------------
+
+
+def _add_mask_flags(pictures: argparse._ArgumentGroup) -> None:
+    for flag, metavar, text in (
+        (
+            "mask",
+            "FILE",
+            "where the --style before it is: grey, white inside; others have the rest",
+        ),
+        ("style-mask", "FILE", "what of the --style before it counts: grey, white inside"),
+        (
+            "region",
+            "COLOUR|NUMBER",
+            "masks of the --style before it are label maps, and this is its label there",
+        ),
+    ):
+        pictures.add_argument(f"--{flag}", metavar=metavar, action=OfTheStyle, help=text)
+    pictures.add_argument(
+        "--keep-mask", metavar="FILE", help="white where the content is left as it is"
+    )
+    pictures.add_argument(
+        "--content-mask", metavar="FILE", help="how much the content counts: white fully, black not"
+    )
 
 
 def _add_start_flags(group: argparse._ArgumentGroup) -> None:

@@ -24,18 +24,12 @@ from nst.proto import NetParameter, SolverParameter, StyleTransferParameter
 from nst.style import augment
 from nst.style.job_pictures import (
     Files,
-    MaskFiles,
     PictureSource,
     StyleSource,
-    coloured,
-    of_what_is_there,
-    read_content,
-    read_regions,
+    read_pictures,
     read_source,
-    read_styles,
-    shape_of,
-    with_start,
 )
+from nst.style.modes import with_present_terms, with_start
 from nst.style.objective import Objective
 from nst.style.objective_settings import read_objective
 from nst.style.presets import find_preset
@@ -104,32 +98,24 @@ def load_job(
     files: Files = {}
     net = net or load_net(settings, files)
     model = _known_model(settings, net)
-    mask_files = MaskFiles(files, masks or {})
-    content_picture = read_content(param, content, files)
-    style_sources = read_styles(param, styles, net, mask_files, files)
-    if content_picture is None and not style_sources:
-        raise UsageError("no picture given (expected a content, a style, or both)")
-    shape = shape_of(param, content_picture, style_sources, mask_files)
-    regions = read_regions(param, mask_files, shape, content_picture)
-    if param.color != StyleTransferParameter.STYLE:
-        style_sources = coloured(style_sources, content_picture, regions, param.color)
-    objective = of_what_is_there(read_objective(param, net), content_picture, style_sources)
-    objective = weighed(objective, regions)
+    pictures = read_pictures(param, net, files, content=content, styles=styles, masks=masks or {})
+    objective = with_present_terms(read_objective(param, net), pictures)
+    objective = weighed(objective, pictures.regions)
     job = StyleJob(
-        settings=with_start(settings, content_picture, style_sources),
+        settings=with_start(settings, pictures),
         net=net,
         weights=weights if weights is not None else _load_weights(settings, net, objective, files),
         backend=backend,
         objective=objective,
         transform=_transform(param, model),
-        content=content_picture,
-        styles=style_sources,
+        content=pictures.content,
+        styles=pictures.styles,
         start=read_source(param.init.image, "init", files) if param.init.image else None,
-        stages=read_schedule(settings, max(shape)),
+        stages=read_schedule(settings, max(pictures.shape)),
         seed=settings.random_seed if settings.random_seed >= 0 else 0,
         output=Path(param.output) if param.output else None,
-        regions=regions,
-        aspect=None if content_picture is not None else shape,
+        regions=pictures.regions,
+        aspect=None if pictures.content is not None else pictures.shape,
         files=files,
         notes=_notes(param, net, model),
     )

@@ -17,14 +17,11 @@ from nst.io.masks import mask_from_array, read_mask, resize_mask
 from nst.io.recipe import FileRecord
 from nst.io.resample import fit_longest_side
 from nst.proto import (
-    InitialImage,
     NetParameter,
-    SolverParameter,
     StyleTerm,
     StyleTransferParameter,
 )
 from nst.style.colour import is_matched_before, match_colours
-from nst.style.objective import Objective
 from nst.style.objective_settings import read_taps
 from nst.style.region_names import REST, region_names
 from nst.style.regions import Regions, complete
@@ -59,6 +56,38 @@ class StyleSource:
     tap_weights: dict[str, float]
     region: str = ""
     mask: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class JobPictures:
+    """All pictures of a job; `shape` is height and width, in any unit, of the result."""
+
+    content: Picture | None
+    styles: tuple[StyleSource, ...]
+    regions: Regions
+    shape: tuple[int, int]
+
+
+def read_pictures(
+    param: StyleTransferParameter,
+    net: NetParameter,
+    files: Files,
+    *,
+    content: PictureSource | None,
+    styles: Sequence[PictureSource],
+    masks: Mapping[str, NDArray[Any]],
+) -> JobPictures:
+    """Reads what the settings name; what is given is in its place. Raises NstError of the kind that fits."""
+    mask_files = MaskFiles(files, masks)
+    picture = _read_content(param, content, files)
+    sources = _read_styles(param, styles, net, mask_files, files)
+    if picture is None and not sources:
+        raise UsageError("no picture given (expected a content, a style, or both)")
+    shape = _shape_of(param, picture, sources, mask_files)
+    regions = _read_regions(param, mask_files, shape, picture)
+    if param.color != StyleTransferParameter.STYLE:
+        sources = _coloured(sources, picture, regions, param.color)
+    return JobPictures(picture, sources, regions, shape)
 
 
 class MaskFiles:
@@ -97,7 +126,7 @@ class MaskFiles:
         return mask, FileRecord(Path(path).name, picture.sha256)
 
 
-def read_content(
+def _read_content(
     param: StyleTransferParameter, given: PictureSource | None, files: Files
 ) -> Picture | None:
     """The content picture, if there is one."""
@@ -106,7 +135,7 @@ def read_content(
     return read_source(param.content.image, "content", files) if param.content.image else None
 
 
-def read_styles(
+def _read_styles(
     param: StyleTransferParameter,
     given: Sequence[PictureSource],
     net: NetParameter,
@@ -142,42 +171,7 @@ def read_styles(
     return tuple(found)
 
 
-def of_what_is_there(
-    objective: Objective, content: Picture | None, styles: Sequence[StyleSource]
-) -> Objective:
-    """The objective without the terms of pictures that are not there.
-
-    Both pictures make a style transfer, a style alone a texture, a content alone is reconstructed from its
-    features. Raises UsageError if neither content nor style has a weight left.
-    """
-    objective = replace(
-        objective,
-        content=() if content is None else objective.content,
-        style=objective.style if styles else (),
-    )
-    if not objective.content and not objective.style:
-        kind = "content" if content is not None else "style"
-        raise UsageError(
-            f"{kind}_weight: nothing to paint (got 0, and a {kind} picture alone; expected above 0)"
-        )
-    return objective
-
-
-def with_start(
-    settings: SolverParameter, content: Picture | None, styles: Sequence[StyleSource]
-) -> SolverParameter:
-    """The settings with `init` set: where they leave it open, a style transfer starts from its content, a
-    texture from noise with the colours of its style, and a reconstruction from noise."""
-    result = SolverParameter()
-    result.CopyFrom(settings)
-    init = result.style_transfer_param.init
-    if not init.HasField("from"):
-        kind = InitialImage.NOISE if content is not None else InitialImage.STYLE_STATISTICS
-        setattr(init, "from", InitialImage.CONTENT if content is not None and styles else kind)
-    return result
-
-
-def shape_of(
+def _shape_of(
     param: StyleTransferParameter,
     content: Picture | None,
     styles: Sequence[StyleSource],
@@ -186,7 +180,9 @@ def shape_of(
     """Height and width, in any unit, that give the result its aspect: of the content, as `aspect` says,
     of the first mask, or of the first style."""
     if param.aspect and content is not None:
-        raise UsageError("aspect: the content picture has its own (expected none with a content)")
+        raise UsageError(
+            "aspect: the content picture has its own (expected one number for --size, or no content)"
+        )
     if param.aspect:
         if len(param.aspect) != 2 or not all(param.aspect):
             raise UsageError(f"aspect: got {list(param.aspect)}, expected a width and a height")
@@ -198,7 +194,7 @@ def shape_of(
     return height, width
 
 
-def read_regions(
+def _read_regions(
     param: StyleTransferParameter, masks: MaskFiles, shape: tuple[int, int], content: Picture | None
 ) -> Regions:
     """All masks that lie over the result, whose height and width are as those of `shape`."""
@@ -233,7 +229,7 @@ def read_regions(
     )
 
 
-def coloured(
+def _coloured(
     styles: tuple[StyleSource, ...], content: Picture | None, regions: Regions, how: int
 ) -> tuple[StyleSource, ...]:
     """The styles in the colours of the content, where `color` asks for that before the run.
