@@ -20,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 from nst.backend.operations import GradientSlots, Program, ProgramLayer, Runner
+from nst.errors import UsageError
 
 Array = Any
 """An array of the backend's own module: numpy.ndarray, or cupy.ndarray on cuda."""
@@ -40,6 +41,17 @@ class Backend(ABC):
         slots: which gradients may share buffers; None keeps them all.
         """
         return None
+
+    def at_precision(self, precision: str) -> Backend:
+        """This device with activations kept and multiplied in fp32, tf32, fp16 or bf16.
+
+        Only whole nets are (see `program`); single operations stay what their arrays are. Raises UsageError for a precision that it does not have.
+        """
+        if precision != "fp32":
+            raise UsageError(
+                f"precision: backend '{self.name}' computes in fp32 (got {precision}). Try --backend cuda"
+            )
+        return self
 
     def program(self, layers: Sequence[ProgramLayer]) -> Program | None:
         """The whole net compiled (see nst.backend.operations), or None if this backend does not do that."""

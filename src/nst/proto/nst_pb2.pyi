@@ -1321,7 +1321,7 @@ class NamedBlob(_message.Message):
     def __init__(self, name: _Optional[str] = ..., blob: _Optional[_Union[BlobProto, _Mapping]] = ...) -> None: ...
 
 class StyleTransferParameter(_message.Message):
-    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order", "style_statistic", "mmd_offset", "padding", "pad_every_layer", "color", "report_gradients", "average_decay", "carry_moments", "coarsest_size", "video", "keep_mask", "aspect")
+    __slots__ = ("preset", "content", "style", "size", "sizes", "iterations", "init", "content_weight", "style_weight", "tv_weight", "tv_loss_param", "gate", "content_scale", "gram_normalize", "gram_scale", "exact_gradient", "content_loss", "style_loss", "pooling", "line_search", "clamp", "average_iterates", "output", "save_every", "transform_param", "color_order", "style_statistic", "mmd_offset", "padding", "pad_every_layer", "color", "report_gradients", "average_decay", "carry_moments", "coarsest_size", "precision", "video", "keep_mask", "aspect")
     class LineSearch(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STRONG_WOLFE: _ClassVar[StyleTransferParameter.LineSearch]
@@ -1368,6 +1368,16 @@ class StyleTransferParameter(_message.Message):
     MOMENTS: StyleTransferParameter.StyleStatistic
     MMD_LINEAR: StyleTransferParameter.StyleStatistic
     MMD_POLYNOMIAL: StyleTransferParameter.StyleStatistic
+    class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FP32: _ClassVar[StyleTransferParameter.Precision]
+        TF32: _ClassVar[StyleTransferParameter.Precision]
+        FP16: _ClassVar[StyleTransferParameter.Precision]
+        BF16: _ClassVar[StyleTransferParameter.Precision]
+    FP32: StyleTransferParameter.Precision
+    TF32: StyleTransferParameter.Precision
+    FP16: StyleTransferParameter.Precision
+    BF16: StyleTransferParameter.Precision
     class ColorOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         BGR: _ClassVar[StyleTransferParameter.ColorOrder]
@@ -1409,6 +1419,7 @@ class StyleTransferParameter(_message.Message):
     AVERAGE_DECAY_FIELD_NUMBER: _ClassVar[int]
     CARRY_MOMENTS_FIELD_NUMBER: _ClassVar[int]
     COARSEST_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
     VIDEO_FIELD_NUMBER: _ClassVar[int]
     KEEP_MASK_FIELD_NUMBER: _ClassVar[int]
     ASPECT_FIELD_NUMBER: _ClassVar[int]
@@ -1447,10 +1458,11 @@ class StyleTransferParameter(_message.Message):
     average_decay: float
     carry_moments: bool
     coarsest_size: int
+    precision: StyleTransferParameter.Precision
     video: VideoParameter
     keep_mask: str
     aspect: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ..., style_statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ..., mmd_offset: _Optional[float] = ..., padding: _Optional[_Union[PadParameter.Mode, str]] = ..., pad_every_layer: _Optional[bool] = ..., color: _Optional[_Union[StyleTransferParameter.ColorControl, str]] = ..., report_gradients: _Optional[bool] = ..., average_decay: _Optional[float] = ..., carry_moments: _Optional[bool] = ..., coarsest_size: _Optional[int] = ..., video: _Optional[_Union[VideoParameter, _Mapping]] = ..., keep_mask: _Optional[str] = ..., aspect: _Optional[_Iterable[int]] = ...) -> None: ...
+    def __init__(self, preset: _Optional[str] = ..., content: _Optional[_Union[ContentTerm, _Mapping]] = ..., style: _Optional[_Iterable[_Union[StyleTerm, _Mapping]]] = ..., size: _Optional[int] = ..., sizes: _Optional[_Iterable[int]] = ..., iterations: _Optional[_Iterable[int]] = ..., init: _Optional[_Union[InitialImage, _Mapping]] = ..., content_weight: _Optional[float] = ..., style_weight: _Optional[float] = ..., tv_weight: _Optional[float] = ..., tv_loss_param: _Optional[_Union[TVLossParameter, _Mapping]] = ..., gate: _Optional[_Union[EventParameter.Gate, str]] = ..., content_scale: _Optional[float] = ..., gram_normalize: _Optional[_Union[GramParameter.Normalize, str]] = ..., gram_scale: _Optional[float] = ..., exact_gradient: _Optional[bool] = ..., content_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., style_loss: _Optional[_Union[StyleTransferParameter.LossForm, str]] = ..., pooling: _Optional[_Union[PoolingParameter.PoolMethod, str]] = ..., line_search: _Optional[_Union[StyleTransferParameter.LineSearch, str]] = ..., clamp: _Optional[bool] = ..., average_iterates: _Optional[int] = ..., output: _Optional[str] = ..., save_every: _Optional[int] = ..., transform_param: _Optional[_Union[TransformationParameter, _Mapping]] = ..., color_order: _Optional[_Union[StyleTransferParameter.ColorOrder, str]] = ..., style_statistic: _Optional[_Union[StyleTransferParameter.StyleStatistic, str]] = ..., mmd_offset: _Optional[float] = ..., padding: _Optional[_Union[PadParameter.Mode, str]] = ..., pad_every_layer: _Optional[bool] = ..., color: _Optional[_Union[StyleTransferParameter.ColorControl, str]] = ..., report_gradients: _Optional[bool] = ..., average_decay: _Optional[float] = ..., carry_moments: _Optional[bool] = ..., coarsest_size: _Optional[int] = ..., precision: _Optional[_Union[StyleTransferParameter.Precision, str]] = ..., video: _Optional[_Union[VideoParameter, _Mapping]] = ..., keep_mask: _Optional[str] = ..., aspect: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class VideoParameter(_message.Message):
     __slots__ = ("frames", "temporal_weight", "distances", "flow", "flow_files", "iterations", "fps")

@@ -35,6 +35,7 @@ from nst.style.objective_settings import read_objective
 from nst.style.presets import find_preset
 from nst.style.regions import Regions, weighed
 from nst.style.schedule import Stage, read_schedule
+from nst.style.settings import at_precision
 from nst.style.temporal import TemporalTarget
 
 log = logging.getLogger("nst.style")
@@ -105,7 +106,7 @@ def load_job(
         settings=with_start(settings, pictures),
         net=net,
         weights=weights if weights is not None else _load_weights(settings, net, objective, files),
-        backend=backend,
+        backend=at_precision(backend, param),
         objective=objective,
         transform=_transform(param, model),
         content=pictures.content,

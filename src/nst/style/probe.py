@@ -28,6 +28,7 @@ from nst.style.job import StyleJob
 from nst.style.machine_memory import forget_peak, peak_bytes, resident_bytes
 from nst.style.run import Progress, StyleRun
 from nst.style.schedule import SMALLEST_SIDE, Stage
+from nst.style.settings import at_precision
 
 SIZES = (128, 256, 384)
 """The first size, and the least and the largest that the second may have."""
@@ -105,7 +106,8 @@ def main() -> int:
     """The process that measures."""
     request = pickle.load(sys.stdin.buffer)  # from our own parent only
     backend = get_backend(request["backend"], threads=request["threads"])
-    job: StyleJob = dataclasses.replace(request.pop("job"), backend=backend)
+    job: StyleJob = request.pop("job")
+    job = dataclasses.replace(job, backend=at_precision(backend, job.style_param))
     base = resident_bytes()
     try:
         _measure(job, SMALLEST_SIDE * 2, base)  # threads, libraries and caches wake up

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from nst.backend import Backend
 from nst.proto import (
     ContentTerm,
     FeatureWeight,
@@ -162,3 +163,11 @@ def _inherit(term: StyleTerm | ContentTerm, below: StyleTerm | ContentTerm) -> N
         for name in ("stretch", "scale"):
             if not term.HasField(name) and below.HasField(name):
                 setattr(term, name, getattr(below, name))
+
+
+def at_precision(backend: Backend, param: StyleTransferParameter) -> Backend:
+    """The backend in the precision that the settings ask for."""
+    if not param.HasField("precision"):
+        return backend
+    name = StyleTransferParameter.Precision.Name(param.precision)
+    return backend.at_precision(name.lower())

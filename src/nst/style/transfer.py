@@ -139,7 +139,14 @@ class FeatureNet:
         return found
 
     def _built(self, param: NetParameter) -> Net:
-        net = Net(param, backend=self._backend, phase=TEST, dtype=self._dtype, rng=RandomSource(0))
+        net = Net(
+            param,
+            backend=self._backend,
+            phase=TEST,
+            dtype=self._dtype,
+            rng=RandomSource(0),
+            recycle_gradients=True,  # there are none
+        )
         return _loaded(net, self._weights)
 
     def _copy_of(self, blob: str) -> Array:

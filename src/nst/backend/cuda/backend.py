@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend.cuda.cublas import Matrix
-from nst.backend.cuda.device import Array, Device, Precision
+from nst.backend.cuda.device import PRECISIONS, Array, Device, Precision
 from nst.backend.cuda.graphs import ALIGNMENT, Graph, Task
 from nst.backend.cuda.program.program import CudaProgram
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 from nst.backend.numpy_backend import NumpyBackend
 from nst.backend.operations import ProgramLayer
-from nst.errors import BackendError
+from nst.errors import BackendError, UsageError
 
 STORAGE = {np.dtype(np.float32): "fp32", np.dtype(np.float64): "fp64"}
 DEFAULT_PRECISION = "fp32"
@@ -56,6 +56,13 @@ class CudaBackend(NumpyBackend):
         self.precision = Precision.named(precision or DEFAULT_PRECISION)
         self._sums = device.empty((REDUCTION_THREADS // 256,), np.float64)
         self._sum = device.empty((1,), np.float64)
+
+    def at_precision(self, precision: str) -> CudaBackend:
+        if precision not in PRECISIONS:
+            raise UsageError(
+                f"precision: unknown (got {precision!r}, expected one of {', '.join(PRECISIONS)})"
+            )
+        return type(self)(self.device, precision=precision)
 
     def program(self, layers: Sequence[ProgramLayer]) -> CudaProgram:
         return CudaProgram(self.device, self.precision, layers)
