@@ -94,7 +94,7 @@ def test_the_gradient_that_reaches_the_picture_is_exact(
             image.data[...] = start + step * direction
             values.append(net.forward_from_to())
         slope = (values[0] - values[1]) / 2e-5
-        assert slope == pytest.approx((gradient * direction).sum(), rel=1e-5)
+        assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-5)
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)

@@ -181,7 +181,7 @@ def test_step_12_the_gradient_that_reaches_input1_is_the_derivative_of_the_loss(
             image.data[...] = start + step * direction
             values.append(net.forward_from_to())
         numeric = (values[0] - values[1]) / 2e-6
-        assert numeric == pytest.approx((gradient * direction).sum(), rel=1e-6)
+        assert numeric == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
 
 
 class TestProperties:

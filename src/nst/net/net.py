@@ -155,6 +155,10 @@ class Net(NetView):
 
     def find_non_finite(self) -> str:
         """Names the first layer and blob that hold a NaN or infinity; empty if all is finite."""
+        if self._compilation.current is not None:
+            self.forward_from_to(
+                0, self._last(None)
+            )  # layer by layer: a program keeps no inner values
         return find_non_finite(self.wiring, self.blob_list)
 
     # ---- weights -------------------------------------------------------------------------------

@@ -64,7 +64,9 @@ class CudaBackend(NumpyBackend):
             )
         return type(self)(self.device, precision=precision)
 
-    def program(self, layers: Sequence[ProgramLayer]) -> CudaProgram:
+    def program(self, layers: Sequence[ProgramLayer]) -> CudaProgram | None:
+        if any(blob.dtype != np.float32 for layer in layers for blob in layer.top_blobs):
+            return None  # float64 is for checks: by the layers' own code
         return CudaProgram(self.device, self.precision, layers)
 
     # ---- arrays --------------------------------------------------------------------------------

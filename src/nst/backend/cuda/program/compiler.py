@@ -94,10 +94,12 @@ class Compiler(Builder):
 
     def planes_of(self, number: int) -> Value:
         """The newest value in the blob's own memory."""
-        value = self.value(number)
+        value, place = self.value(number), self.memory(number)
         if not value.is_map:
-            return value
-        place = self.memory(number)
+            if not place.is_same(value.place):  # the top of an Event; a ReLU of slope 1 is a copy
+                sizes = (value.count, 1.0)
+                self.kernel("planar_relu", value.count, value.place, place, *sizes, storage="fp32")
+            return Value(value.shape, place, False)
         n, c, h, w = value.shape
         sizes = (n, c, h, w, value.padded, 2.0**-value.exponent, 0)
         self.kernel("to_planar", value.groups, value.place, place, *sizes)

@@ -59,6 +59,10 @@ class BlobMemory:
             self._flat = self.memory.flat
         return self._address
 
+    def is_same(self, other: object) -> bool:
+        """Whether another place is this memory, perhaps of another blob that shares it."""
+        return isinstance(other, BlobMemory) and other.memory is self.memory
+
     @property
     def moved(self) -> bool:
         """Whether the blob has other memory than the one whose address is in use."""

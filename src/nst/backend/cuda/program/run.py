@@ -51,6 +51,8 @@ class Run:
         self._refreshes, compiler.refreshes = compiler.refreshes, []
         self._recorded: Launch | None = None
         self._runs = 0
+        self._is_fresh = False
+        """Whether the buffers hold what the forward pass left."""
 
     @property
     def foreign(self) -> set[int]:
@@ -61,11 +63,13 @@ class Run:
         """All launches of the forward pass, one by one."""
         self._begin()
         _in_order(self._launches[: self._boundary])()
+        self._is_fresh = True
         self._show()
 
     def backward(self) -> None:
-        """All launches of the backward pass, after `forward`."""
-        _in_order(self._launches[self._boundary :])()
+        """All launches of the backward pass; what they need of the forward pass is there once only."""
+        _in_order(self._launches[self._boundary if self._is_fresh else 0 :])()
+        self._is_fresh = False
 
     def forward_backward(self) -> None:
         """One by one the first time, when libraries load what they need; then as one launch."""
@@ -75,6 +79,7 @@ class Run:
             run = self._recorded = self.device.record(run)
         run()
         self._runs += 1
+        self._is_fresh = False
         self._show()
 
     def has_moved(self) -> bool:
