@@ -45,7 +45,8 @@ class Backend(ABC):
     def at_precision(self, precision: str) -> Backend:
         """This device with activations kept and multiplied in fp32, tf32, fp16 or bf16.
 
-        Only whole nets are (see `program`); single operations stay what their arrays are. Raises UsageError for a precision that it does not have.
+        Only whole nets are (see `program`); single operations stay what their arrays are. Raises UsageError
+        for a precision that it does not have.
         """
         if precision != "fp32":
             raise UsageError(

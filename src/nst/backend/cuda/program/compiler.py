@@ -97,8 +97,8 @@ class Compiler(Builder):
         value, place = self.value(number), self.memory(number)
         if not value.is_map:
             if not place.is_same(value.place):  # the top of an Event; a ReLU of slope 1 is a copy
-                sizes = (value.count, 1.0)
-                self.kernel("planar_relu", value.count, value.place, place, *sizes, storage="fp32")
+                operands = (value.place, place, value.count, 1.0)
+                self.kernel("planar_relu", value.count, *operands, storage="fp32")
             return Value(value.shape, place, False)
         n, c, h, w = value.shape
         sizes = (n, c, h, w, value.padded, 2.0**-value.exponent, 0)
