@@ -35,8 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each backend in turn for tests that take one."""
-    if "backend" in metafunc.fixturenames:
+    """Each backend in turn for tests that take one and do not name theirs."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    named = any("backend" in str(mark.args[0]).split(",") for mark in marks)
+    if "backend" in metafunc.fixturenames and not named:
         folder = metafunc.definition.path.relative_to(REPO / "tests").parts[0]
         played = folder in PLAYED_IN or metafunc.config.getoption("--play-gpu")
         names = (*BACKENDS, ON_THE_HOST) if played else BACKENDS
