@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.linalg
-from support.tiny import pixels, tiny_net, tiny_weights
+import scipy.spatial
+from support.tiny import picture, pixels, tiny_net, tiny_weights
 
 from nst.backend import Backend
 from nst.errors import UsageError
 from nst.io.prototxt import parse_solver
 from nst.net import Net
 from nst.proto import GramParameter, StyleTransferParameter
+from nst.style.job import load_job
 from nst.style.objective import Objective, Tap
 from nst.style.objective_settings import read_objective
 from nst.style.statistics import statistic_blob
@@ -126,6 +130,105 @@ def test_several_styles_mix_as_moments(statistic: str, backend: Backend) -> None
     mixed = features.capture_style([StylePicture(STYLE, 3), StylePicture(START, 1)])[name]
 
     np.testing.assert_allclose(mixed, 0.75 * one + 0.25 * two, rtol=1e-5)
+
+
+OF_FEATURES = ["MMD_GAUSSIAN", "HISTOGRAM", "MRF"]
+
+
+def distance_to_features(statistic: str, f: np.ndarray, t: np.ndarray) -> float:
+    """d^2 between features (C, H, W) and those of the style, one pair after the other."""
+    if statistic == "HISTOGRAM":
+        total = 0.0
+        for ours, theirs in zip(f.reshape(8, -1), t.reshape(8, -1), strict=True):
+            places = (np.arange(ours.size) + 0.5) / ours.size * theirs.size - 0.5
+            wanted = np.interp(places, np.arange(theirs.size), np.sort(theirs))
+            total += ((np.sort(ours) - wanted) ** 2).mean()
+        return total
+    if statistic == "MRF":
+        ours, theirs = patches(f), patches(t)
+        likeness = ours @ (theirs / np.linalg.norm(theirs, axis=1, keepdims=True)).T
+        return ((ours - theirs[likeness.argmax(axis=1)]) ** 2).sum(axis=1).mean()
+    x, y = f.reshape(8, -1).T, t.reshape(8, -1).T
+    width = scipy.spatial.distance.cdist(y, y, "sqeuclidean").mean()
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> float:
+        distances = scipy.spatial.distance.cdist(a, b, "sqeuclidean")
+        return float(np.exp(-distances / (2 * width)).mean())
+
+    return kernel(x, x) + kernel(y, y) - 2 * kernel(x, y)
+
+
+def patches(f: np.ndarray) -> np.ndarray:
+    windows = np.lib.stride_tricks.sliding_window_view(f, (3, 3), axis=(1, 2))
+    return windows.transpose(1, 2, 0, 3, 4).reshape(-1, 9 * len(f))
+
+
+def maps_of(backend: Backend, picture: np.ndarray) -> np.ndarray:
+    net = FeatureNet(tiny_net(), objective_of("GRAM"), tiny_weights(), backend, dtype=np.float64)
+    net.look_at(picture)
+    return np.array(net.net.blobs["conv2_1"].to_host())[0]
+
+
+@pytest.mark.parametrize("form", ["MEAN", "RELATIVE"])
+@pytest.mark.parametrize("statistic", OF_FEATURES)
+def test_features_are_compared_with_those_of_the_style(
+    statistic: str, form: str, backend: Backend
+) -> None:
+    loss = painting(backend, objective_of(statistic, form=form)).forward_from_to()
+
+    f, t = maps_of(backend, START), maps_of(backend, STYLE)
+    entries = {"MMD_GAUSSIAN": 1, "HISTOGRAM": 8, "MRF": 72}
+    sizes = {
+        "MMD_GAUSSIAN": 1,
+        "HISTOGRAM": (t**2).mean(axis=(1, 2)).sum(),
+        "MRF": (patches(t) ** 2).sum(axis=1).mean(),
+    }
+    unit = (entries if form == "MEAN" else sizes)[statistic]
+    assert loss == pytest.approx(distance_to_features(statistic, f, t) / unit, rel=1e-6)
+
+
+@pytest.mark.parametrize("statistic", OF_FEATURES)
+def test_the_gradient_of_a_comparison_with_features_is_exact(
+    statistic: str, backend: Backend, rng: np.random.Generator
+) -> None:
+    net = painting(backend, objective_of(statistic, "W2", form="RELATIVE"))
+    image = image_of(net)
+    net.forward_backward()
+    gradient, start = image.diff.copy(), image.data.copy()
+
+    direction = rng.normal(size=image.shape)
+    values = []
+    for step in (1e-6, -1e-6):
+        image.data[...] = start + step * direction
+        values.append(net.forward_from_to())
+    slope = (values[0] - values[1]) / 2e-6
+    assert slope == pytest.approx((gradient * direction).sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("statistic", OF_FEATURES)
+def test_features_of_several_styles_do_not_mix(statistic: str, backend: Backend) -> None:
+    settings = parse_solver(
+        f"max_iter: 1 style_transfer_param {{ content_weight: 0 style_statistic: {statistic} "
+        "transform_param { mean_value: 128 } size: 24 }"
+    )
+    pictures = [picture(24, 24, seed) for seed in (1, 2)]
+
+    with pytest.raises(UsageError, match=f"{statistic} compares with the features of one whole"):
+        load_job(settings, backend, styles=pictures, net=tiny_net(), weights=tiny_weights())
+
+
+def test_gatys_style_term_is_the_polynomial_mmd(backend: Backend) -> None:
+    """Li et al. 2017: with offset 0 both are |G - A|^2 of Gram matrices over positions."""
+    gatys = painting(backend, objective_of("GRAM", form="HALF_SUM"))
+    polynomial = dataclasses.replace(
+        objective_of("MMD_POLYNOMIAL", form="HALF_SUM"), mmd_offset=0.0
+    )
+    extraction = FeatureNet(tiny_net(), polynomial, tiny_weights(), backend, dtype=np.float64)
+    targets = extraction.capture_style([StylePicture(STYLE)])
+    mmd = build_painting_net(extraction, targets, START, tiny_weights())
+
+    assert mmd.forward_backward() == pytest.approx(gatys.forward_backward(), rel=1e-12)
+    np.testing.assert_allclose(image_of(mmd).diff, image_of(gatys).diff, rtol=1e-9, atol=1e-12)
 
 
 def test_a_relative_content_loss_is_measured_by_the_content(backend: Backend) -> None:

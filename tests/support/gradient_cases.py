@@ -358,6 +358,13 @@ CASES: dict[str, list[GradientCase]] = {
     "HistogramLoss": [
         case("same places", 'type: "HistogramLoss"', distinct(2, 3, 4), normal(2, 3, 4), wrt=[0]),
         case("fewer", 'type: "HistogramLoss"', distinct(1, 2, 3, 3), normal(1, 2, 4), wrt=[0]),
+        case(
+            "relative",
+            'type: "HistogramLoss" histogram_loss_param { relative: true }',
+            distinct(2, 3, 4),
+            normal(2, 3, 5),
+            wrt=[0],
+        ),
     ],
     "Im2col": [
         case(
@@ -510,6 +517,13 @@ CASES: dict[str, list[GradientCase]] = {
             'type: "MRFLoss" mrf_loss_param { patch: 2 stride: 2 }',
             normal(2, 3, 5, 4),
             normal(2, 3, 3, 4),
+            wrt=[0],
+        ),
+        case(
+            "relative",
+            'type: "MRFLoss" mrf_loss_param { patch: 2 relative: true }',
+            normal(2, 2, 4, 5),
+            normal(2, 2, 5, 4),
             wrt=[0],
         ),
     ],

@@ -1,10 +1,11 @@
 """MRFLoss: every patch of the features against the patch of the style that is most like it.
 
 Formula   p_i, s_j: patches of k x k places, all channels, of F and T;  j(i) = argmax_j <p_i, s_j> / |s_j|
-          L = 1/N sum_n 1/I sum_i |p_i - s_j(i)|^2;  dF: every 2/I (p_i - s_j(i)) added where p_i stands
+          L = 1/N sum_n 1/I sum_i |p_i - s_j(i)|^2;  dF: every 2/I (p_i - s_j(i)) added where p_i stands;
+          divided by the mean of |s_j|^2 per item if relative
 Bottoms   F (N, C, H, W), the target T (N, C, H', W'); height and width may differ
 Tops      L (scalar)
-Params    mrf_loss_param { patch = 3  stride = 1 }: side of a patch, and step between those of F
+Params    mrf_loss_param { patch = 3  stride = 1  relative = false }: side of a patch, step between those of F
 Gradient  exact, except where two patches of the style are equally like: there it is that of the first
 Errors    patch or stride 0 (setup); N or C that differ, a patch larger than a map (reshape)
 Source    Li, Wand 2016 (arXiv 1601.04589) eq. 2 and 3, there a sum over i
@@ -33,6 +34,7 @@ class MRFLoss(Loss):
             )
         self.patch: int = p.patch
         self.stride: int = p.stride
+        self.relative: bool = p.relative
         self.gradient = self.new_blob()
 
     def top_shapes(self, bottom_shapes: Sequence[Shape]) -> list[Shape]:
@@ -56,8 +58,11 @@ class MRFLoss(Loss):
             patches = self._patches(f[n], self.stride)
             style = self._patches(t[n], 1)
             difference = patches - style[self._nearest(patches, style)]
-            total += float(self.backend.dot(difference, difference)) / len(patches)
-            self._scatter(difference * (2 / len(patches)), self.gradient.data[n])
+            factor = 1 / len(patches)
+            if self.relative:
+                factor /= float(self.backend.dot(style, style)) / len(style) or 1.0
+            total += factor * float(self.backend.dot(difference, difference))
+            self._scatter(difference * (2 * factor), self.gradient.data[n])
         top[0].data[...] = total / len(f)
 
     def backward(

@@ -45,7 +45,7 @@ from nst.style.feature_net import (
     use_pooling,
 )
 from nst.style.objective import Objective, content_loss_weight, gate_for
-from nst.style.statistics import statistic_blob, style_loss
+from nst.style.statistics import compares_features, statistic_blob, style_loss
 from nst.style.temporal import add_temporal_losses
 
 
@@ -135,13 +135,19 @@ def add_content_losses(
 def add_style_losses(
     net: NetParameter, objective: Objective, targets: Mapping[str, Shape]
 ) -> NetParameter:
-    """Per style tap X: EVENT and the loss between `gram_X` and its target."""
+    """Per style tap X: EVENT and the loss between `gram_X` and its target.
+
+    Features and those of the style have other sizes: they meet in the loss without an EVENT between.
+    """
     net = copied(net)
     for tap in objective.style:
         name = statistic_blob(tap)
         gate = gate_for(objective, is_rectified(net, tap.blob))
         loss = style_loss(tap, objective, targets[name])
-        _add_event_and_loss(net, name, name, f"input_{name}", gate, loss)
+        if compares_features(tap):
+            _add_loss(net, name, name, f"input_{name}", loss)
+        else:
+            _add_event_and_loss(net, name, name, f"input_{name}", gate, loss)
     return net
 
 
@@ -216,7 +222,13 @@ def _add_event_and_loss(
     event = net.layer.add(name=f"event_{name}", type="Event", top=[f"event_{name}"])
     event.bottom.extend([feature, target])
     event.event_param.gate = gate  # type: ignore[assignment]
+    _add_loss(net, name, f"event_{name}", target, loss)
+
+
+def _add_loss(
+    net: NetParameter, name: str, feature: str, target: str, loss: LayerParameter
+) -> None:
     loss.name = f"loss_{name}"
-    loss.bottom.extend([f"event_{name}", target])
+    loss.bottom.extend([feature, target])
     loss.top.append(f"loss_{name}")
     net.layer.append(loss)

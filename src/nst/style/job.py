@@ -36,6 +36,7 @@ from nst.style.presets import find_preset
 from nst.style.regions import Regions, weighed
 from nst.style.schedule import Stage, read_schedule
 from nst.style.settings import at_precision
+from nst.style.statistics import check_features
 from nst.style.temporal import TemporalTarget
 
 log = logging.getLogger("nst.style")
@@ -102,6 +103,7 @@ def load_job(
     pictures = read_pictures(param, net, files, content=content, styles=styles, masks=masks or {})
     objective = with_present_terms(read_objective(param, net), pictures)
     objective = weighed(objective, pictures.regions)
+    check_features(objective.style, pictures.styles)
     job = StyleJob(
         settings=with_start(settings, pictures),
         net=net,

@@ -6,20 +6,29 @@
     MOMENTS          MOMENTS DIAGONAL     MOMENTS_LOSS                       the same, relative
     MMD_LINEAR       MOMENTS NONE         EUCLIDEAN_LOSS                     RELATIVE_LOSS
     MMD_POLYNOMIAL   MOMENTS FULL         EUCLIDEAN_LOSS                     RELATIVE_LOSS
+    MMD_GAUSSIAN     SPLIT                MMD_LOSS GAUSSIAN                  the same: its kernel has no unit
+    HISTOGRAM        SPLIT                HISTOGRAM_LOSS                     the same, relative
+    MRF              SPLIT                MRF_LOSS                           the same, relative
 
-All are means over places (GRAM: with gram_normalize HW), so they do not change with the size of a picture
-and mix linearly. The statistic layer of tap X is called gram_X, w2_X, moments_X, ... after the statistic,
+All but the last three are means over places (GRAM: with gram_normalize HW), so they do not change with the
+size of a picture and mix linearly. The last three compare with the features themselves, so of one style, and
+of the whole of it. The statistic layer of tap X is called gram_X, w2_X, moments_X, ... after the statistic,
 and gram_X@sky where it is that of the region `sky`, for which it reads the mask blob mask_X@sky.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 from nst.core import Shape
+from nst.errors import UsageError
 from nst.proto import (
     LayerParameter,
+    MMDLossParameter,
     MomentsParameter,
+    MRFLossParameter,
     NetParameter,
     StyleTransferParameter,
 )
@@ -31,6 +40,42 @@ _SECOND = {
     StyleTransferParameter.MMD_LINEAR: MomentsParameter.NONE,
     StyleTransferParameter.MMD_POLYNOMIAL: MomentsParameter.FULL,
 }
+
+
+_OF_FEATURES = frozenset(
+    (
+        StyleTransferParameter.MMD_GAUSSIAN,
+        StyleTransferParameter.HISTOGRAM,
+        StyleTransferParameter.MRF,
+    )
+)
+
+
+def compares_features(tap: Tap) -> bool:
+    """Whether a style tap is compared with the features of the style, which do not mix, of any size."""
+    return tap.statistic in _OF_FEATURES
+
+
+class Maskable(Protocol):
+    """What `check_features` asks of a style picture."""
+
+    @property
+    def mask(self) -> object | None: ...
+
+
+def check_features(taps: Sequence[Tap], styles: Sequence[Maskable]) -> None:
+    """Raises UsageError if a tap that needs the features of one whole style picture cannot have them."""
+    tap = next(filter(compares_features, taps), None)
+    if tap is None:
+        return
+    is_masked = bool(tap.region) or any(style.mask is not None for style in styles)
+    if len(styles) > 1 or is_masked:
+        name = StyleTransferParameter.StyleStatistic.Name(tap.statistic)
+        got = "masks" if is_masked else f"{len(styles)} of them"
+        raise UsageError(
+            f"style layer '{tap.blob}': {name} compares with the features of one whole style picture "
+            f"(got {got}). GRAM, W2, MOMENTS and the other MMD can be mixed and masked"
+        )
 
 
 def statistic_blob(tap: Tap) -> str:
@@ -56,6 +101,9 @@ def add_statistic(net: NetParameter, tap: Tap, objective: Objective) -> None:
         layer.gram_param.normalize = objective.gram_normalize  # type: ignore[assignment]
         layer.gram_param.disable_scaling_on_gradient = not objective.exact_gradient
         return
+    if compares_features(tap):
+        layer.type = "Split"
+        return
     layer.type = "Moments"
     layer.moments_param.second = _SECOND[tap.statistic]  # type: ignore[index]
     if tap.statistic == StyleTransferParameter.MMD_POLYNOMIAL:
@@ -77,6 +125,15 @@ def style_loss(tap: Tap, objective: Objective, shape: Shape) -> LayerParameter:
     elif tap.statistic == StyleTransferParameter.MOMENTS:
         layer.type = "MomentsLoss"
         layer.moments_loss_param.relative = relative
+    elif tap.statistic == StyleTransferParameter.MMD_GAUSSIAN:
+        layer.type = "MMDLoss"
+        layer.mmd_loss_param.kernel = MMDLossParameter.GAUSSIAN
+    elif tap.statistic == StyleTransferParameter.HISTOGRAM:
+        layer.type = "HistogramLoss"
+        layer.histogram_loss_param.relative = relative
+    elif tap.statistic == StyleTransferParameter.MRF:
+        layer.type = "MRFLoss"
+        layer.mrf_loss_param.relative = relative
     elif relative:
         layer.type = "RelativeLoss"
     else:
@@ -93,13 +150,21 @@ def style_loss_share(objective: Objective, tap: Tap, shape: Shape) -> float:
     eq. 4; CHANNELS_POW4 is MyCaffe's 1/(4 C^4) in front of the halved sum.
     """
     channels = shape[1]
-    is_distance = tap.statistic in (StyleTransferParameter.W2, StyleTransferParameter.MOMENTS)
-    entries = channels if is_distance else math.prod(shape)
     factors: dict[int, float] = {
         StyleTransferParameter.HALF_SUM: 0.5,
-        StyleTransferParameter.MEAN: 1.0 / entries,
+        StyleTransferParameter.MEAN: 1.0 / _entries(tap, shape),
         StyleTransferParameter.GATYS: 1.0 / (4.0 * channels**2),
         StyleTransferParameter.CHANNELS_POW4: 1.0 / (8.0 * channels**4),
         StyleTransferParameter.RELATIVE: 1.0,
     }
     return objective.style_weight * tap.weight * factors[objective.style_loss]
+
+
+def _entries(tap: Tap, shape: Shape) -> int:
+    """Of how many values d^2 of a style tap is the sum."""
+    kind = StyleTransferParameter
+    if tap.statistic in (kind.W2, kind.MOMENTS, kind.HISTOGRAM):
+        return shape[1]
+    if tap.statistic == kind.MRF:
+        return shape[1] * MRFLossParameter().patch ** 2
+    return 1 if tap.statistic == kind.MMD_GAUSSIAN else math.prod(shape)
