@@ -7,10 +7,13 @@ its own.
 
 from __future__ import annotations
 
+import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from threadpoolctl import ThreadpoolController
 
 from nst.backend import windows
 from nst.backend.geometry import ConvGeometry
@@ -18,6 +21,12 @@ from nst.backend.interface import Backend
 from nst.backend.numpy_pool import NumpyPooling
 
 FloatArray = NDArray[Any]
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """The BLAS that numpy uses, found once: looking for it takes milliseconds."""
+    return ThreadpoolController()
 
 
 class NumpyBackend(NumpyPooling, Backend):
@@ -37,6 +46,10 @@ class NumpyBackend(NumpyPooling, Backend):
 
     def synchronize(self) -> None:
         return None
+
+    def serial_blas(self) -> AbstractContextManager[object]:
+        limited: AbstractContextManager[object] = _thread_pools().limit(limits=1, user_api="blas")
+        return limited
 
     # ---- convolution: im2col by chunks and one GEMM per group ----------------------------------
 
