@@ -35,9 +35,12 @@ def test_height_and_width_are_padded_apart(backend: Backend) -> None:
     assert padded(backend, "pad_h: 4 pad_w: 1").shape == (1, 1, 10, 5)
 
 
-def test_a_mirror_wider_than_the_map_is_refused(backend: Backend) -> None:
-    with pytest.raises(ShapeError, match="cannot mirror beyond the map"):
-        padded(backend, "pad_h: 2 mode: REFLECT")
+def test_a_mirror_wider_than_the_map_goes_there_and_back(backend: Backend) -> None:
+    column = padded(backend, "pad_h: 4 mode: REFLECT")[0, 0, :, 0]
+    assert column.tolist() == [1, 4, 1, 4, 1, 4, 1, 4, 1, 4]
+
+    one = padded(backend, "pad_h: 1 pad_w: 2 mode: REFLECT", np.full((1, 1, 1, 1), 7.0))
+    assert one.tolist() == np.full((1, 1, 3, 5), 7.0).tolist()
 
 
 def test_going_round_the_map_more_than_once_is_refused(backend: Backend) -> None:

@@ -604,6 +604,11 @@ CASES: dict[str, list[GradientCase]] = {
             'type: "Pad" pad_param { pad_h: 1 pad_w: 2 mode: REFLECT }',
             normal(1, 2, 2, 3),
         ),
+        case(
+            "mirror there and back",
+            'type: "Pad" pad_param { pad_h: 2 pad_w: 5 mode: REFLECT }',
+            normal(1, 2, 1, 3),
+        ),
         case("zeros", 'type: "Pad" pad_param { pad_w: 2 mode: ZERO }', normal(1, 2, 2, 3)),
         case(
             "round the map",

@@ -1,13 +1,13 @@
 """Pad: adds a border to every map: zeros, the edge's own values, the mirrored inside, or the far side.
 
 Formula   y[h, w] = x[clamp(h - pad_h), clamp(w - pad_w)] (REPLICATE), mirrored without repeating the edge
-          (REFLECT), x[(h - pad_h) mod H] (CIRCULAR), or 0 outside (ZERO);
+          (REFLECT; to and fro on narrow maps), x[(h - pad_h) mod H] (CIRCULAR), or 0 outside (ZERO);
           dx: every border gradient goes back to the place it was copied from
 Bottoms   x (N, C, H, W)
 Tops      y (N, C, H + 2 pad_h, W + 2 pad_w)
 Params    pad_param { pad_h = 0  pad_w = 0  mode = REPLICATE | REFLECT | ZERO | CIRCULAR }
 Gradient  exact
-Errors    a bottom without 4 axes; REFLECT by as much as the map is wide, CIRCULAR by more (reshape)
+Errors    a bottom without 4 axes; CIRCULAR by more than the map is wide (reshape)
 Source    own; crowsonkb/style-transfer-pytorch replicates at the first convolution, where zeros darken edges;
           CIRCULAR makes textures that tile
 """
@@ -15,6 +15,8 @@ Source    own; crowsonkb/style-transfer-pytorch replicates at the first convolut
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+import numpy as np
 
 from nst.backend import Array
 from nst.core import Blob, Layer, Shape
@@ -41,11 +43,6 @@ class Pad(Layer):
         if len(shape) != 4:
             raise self.shape_error(f"padding needs (N, C, H, W) (got {shape}, expected 4 axes)")
         sides = tuple(zip(shape[2:], self.pads, strict=True))
-        if self.mode == PadParameter.REFLECT and any(pad >= side for side, pad in sides):
-            raise self.shape_error(
-                f"cannot mirror beyond the map (got pad {self.pads} on {shape}, expected less than "
-                "its height and width)"
-            )
         if self.mode == PadParameter.CIRCULAR and any(pad > side for side, pad in sides):
             raise self.shape_error(
                 f"cannot go round the map more than once (got pad {self.pads} on {shape}, expected at "
@@ -71,14 +68,8 @@ class Pad(Layer):
         size = dy.shape[axis] - 2 * pad
         lines = xp.moveaxis(dy, axis, 0)
         dx = lines[pad : pad + size].copy()
-        before, after = lines[:pad], lines[pad + size :]
-        if self.mode == PadParameter.REPLICATE:
-            dx[0] += before.sum(axis=0)
-            dx[-1] += after.sum(axis=0)
-        elif self.mode == PadParameter.REFLECT:
-            dx[1 : pad + 1] += before[::-1]
-            dx[size - 1 - pad : size - 1] += after[::-1]
-        elif self.mode == PadParameter.CIRCULAR:
-            dx[size - pad :] += before
-            dx[:pad] += after
+        if self.mode != PadParameter.ZERO:
+            origin = np.pad(np.arange(size), pad, mode=_NUMPY_MODES[self.mode])  # type: ignore[call-overload]
+            for place in (*range(pad), *range(pad + size, size + 2 * pad)):
+                dx[int(origin[place])] += lines[place]
         return xp.moveaxis(dx, 0, axis)
