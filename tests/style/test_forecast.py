@@ -261,10 +261,10 @@ print(json.dumps([plan.peak_bytes, peak_bytes()]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["numpy", "cpu"])
-def test_the_predicted_peak_is_within_15_percent_of_the_real_one(backend: str) -> None:
+@pytest.mark.parametrize("engine", ["numpy", "cpu"])
+def test_the_predicted_peak_is_within_15_percent_of_the_real_one(engine: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", REAL, str(REPO / "models/quickstart"), backend],
+        [sys.executable, "-c", REAL, str(REPO / "models/quickstart"), engine],
         capture_output=True,
         text=True,
         check=True,
