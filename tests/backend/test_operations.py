@@ -267,3 +267,41 @@ def test_steps_of_solvers(operands: Operands) -> None:
         backend.adam_step(data, diff, tuple(moments), 0.3, (0.9, 0.99), 1e-3)
     for got, expected in zip(here, exact, strict=True):
         operands.check(got, expected)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("pairs", [0, 1, 4])
+def test_the_two_loop_recursion_is_the_product_with_the_inverse_hessian(
+    operands: Operands, pairs: int, gated: bool
+) -> None:
+    size = 41
+    gate = (operands.rng.random(size) < 0.7) * 1.0 if gated else np.ones(size)
+    hessian = 0.5 * np.diag(gate)
+    given = []
+    for _ in range(pairs):
+        (s, s_here), (noise, _) = operands.normal(size), operands.normal(size)
+        y_here = operands.here((1.5 * s + 0.2 * noise).astype(operands.dtype))
+        y = np.array(operands.backend.to_host(y_here), np.float64) * gate
+        s = s * gate
+        rho = 1 / (s @ y)
+        given.append((s_here, y_here, rho))
+        turn = np.eye(size) - rho * np.outer(s, y)
+        hessian = turn @ hessian @ turn.T + rho * np.outer(s, s)  # BFGS
+    q, q_here = operands.normal(size)
+    q_here *= operands.here(gate.astype(operands.dtype))
+    gate_here = operands.here(gate.astype(operands.dtype)) if gated else None
+    operands.backend.two_loop(q_here, given, 0.5, gate_here)
+    operands.check(q_here, hessian @ (q * gate))
+    assert not np.array(operands.backend.to_host(q_here))[gate == 0].any()
+
+
+def test_products_with_gated_vectors(operands: Operands) -> None:
+    gate, gate_here = operands.normal(3000)
+    vectors = [operands.normal(3000) for _ in range(4)]
+    pairs = [(a[1], b[1]) for a, b in (vectors[:2], vectors[2:])]
+    scratch = operands.here(np.zeros(3000, operands.dtype))
+    got = operands.backend.gated_products(pairs, gate_here, scratch)
+    for (a, b), products in zip((vectors[:2], vectors[2:]), got, strict=True):
+        gated = gate * b[0]
+        tolerance = 1e3 * TOLERANCE[operands.dtype]
+        assert products == pytest.approx((a[0] @ gated, gated @ gated), rel=tolerance)

@@ -193,6 +193,44 @@ class Backend(ABC):
             y *= gate
         return self.dot(y, z)
 
+    def gated_products(
+        self, pairs: Sequence[tuple[Array, Array]], gate: Array, scratch: Array
+    ) -> list[tuple[float, float]]:
+        """(a . gb, gb . gb) with gb = gate * b for each pair (a, b), accumulated in float64. Vectors of one
+        size; `scratch` is one more, to be overwritten."""
+        products = []
+        for a, b in pairs:
+            self.xp.multiply(b, gate, out=scratch)
+            products.append((self.dot(a, scratch), self.dot(scratch, scratch)))
+        return products
+
+    def two_loop(
+        self,
+        q: Array,
+        pairs: Sequence[tuple[Array, Array, float]],
+        scale: float,
+        gate: Array | None = None,
+    ) -> None:
+        """q = H q in place: the two-loop recursion of L-BFGS (Nocedal 1980).
+
+        pairs: (s, y, 1 / s.y), the oldest first; H0 = scale. With a gate of 0 and 1, q stays 0 where it is 0.
+        """
+        if not pairs:
+            q *= scale
+            return
+        alphas, product = [], self.dot(pairs[-1][0], q)
+        for i in reversed(range(len(pairs))):
+            _, y, rho = pairs[i]
+            alphas.append(rho * product)
+            other = pairs[i - 1][0] if i else y
+            product = self.axpy_dot(-alphas[-1], y, q, other, gate)
+        q *= scale
+        product *= scale
+        for i, alpha in enumerate(reversed(alphas)):
+            s, _, rho = pairs[i]
+            following = pairs[min(i + 1, len(pairs) - 1)][1]
+            product = self.axpy_dot(alpha - rho * product, s, q, following, gate)
+
     def sgd_step(
         self, data: Array, diff: Array, history: Array, rate: float, momentum: float
     ) -> None:

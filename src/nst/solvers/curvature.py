@@ -28,6 +28,7 @@ class CurvaturePairs:
         self._s = backend.zeros((capacity, size), dtype)
         self._y = backend.zeros((capacity, size), dtype)
         self._rho = [0.0] * capacity
+        self._ss = [0.0] * capacity
         self._order: list[int] = []
         self._scratch: Array | None = None
         self._rounding = float(np.finfo(np.dtype(dtype)).eps)
@@ -48,8 +49,8 @@ class CurvaturePairs:
         s.y < least. Returns whether the pair was kept.
         """
         dot = self._backend.dot
-        sy, yy = dot(s, y), dot(y, y)
-        kept = self._has_curvature(s, sy, yy) if least is None else sy >= least
+        sy, yy, ss = dot(s, y), dot(y, y), dot(s, s)
+        kept = sy > self._rounding * math.sqrt(ss * yy) if least is None else sy >= least
         if not kept:
             return False
         full = len(self._order) == len(self._rho)
@@ -57,24 +58,16 @@ class CurvaturePairs:
         if not full and self._order:
             row = (self._order[-1] + 1) % len(self._rho)
         self._order.append(row)
-        self._s[row][...], self._y[row][...], self._rho[row] = s, y, 1.0 / sy
+        self._s[row][...], self._y[row][...] = s, y
+        self._rho[row], self._ss[row] = 1.0 / sy, ss
         self.scale = sy / yy
         return True
 
     def apply(self, q: Array, free: Array | None = None) -> None:
         """q = H q, in place; with `free`, q must be zero where free is. Without pairs q stays."""
-        dot, axpy = self._backend.dot, self._backend.axpy
         rho, scale = self._curvatures(free)
-        alpha: dict[int, float] = {}
-        for row in reversed(rho):
-            alpha[row] = rho[row] * dot(self._s[row], q)
-            axpy(-alpha[row], self._y[row], q)
-            _mask(q, free)
-        q *= scale
-        for row in rho:
-            beta = rho[row] * dot(self._y[row], q)
-            axpy(alpha[row] - beta, self._s[row], q)
-            _mask(q, free)
+        pairs = [(self._s[row], self._y[row], rho[row]) for row in rho]
+        self._backend.two_loop(q, pairs, scale, free)
 
     def memory(self) -> dict[str, NDArray[Any]]:
         """Copies of the pairs on the host, by name, oldest first, for snapshots."""
@@ -107,11 +100,9 @@ class CurvaturePairs:
                     )
                 rows[k - first][...] = self._backend.asarray(vector, rows.dtype)
             self._rho[k - first] = float(rho[k])
+            self._ss[k - first] = self._backend.dot(self._s[k - first], self._s[k - first])
         self._order = list(range(rho.size - first))
         self.scale = float(named[_SCALE][0])
-
-    def _has_curvature(self, s: Array, sy: float, yy: float) -> bool:
-        return sy > self._rounding * math.sqrt(self._backend.dot(s, s) * yy)
 
     def _curvatures(self, free: Array | None) -> tuple[dict[int, float], float]:
         """1 / s.y of the pairs to use, by row, oldest first, and the scale of H0."""
@@ -120,16 +111,10 @@ class CurvaturePairs:
             return {row: self._rho[row] for row in self._order}, scale
         if self._scratch is None:
             self._scratch = self._backend.zeros(free.shape, free.dtype)
-        y, dot = self._scratch, self._backend.dot
+        pairs = [(self._s[row], self._y[row]) for row in self._order]
+        products = self._backend.gated_products(pairs, free, self._scratch)
         rho = {}
-        for row in self._order:
-            self._backend.xp.multiply(self._y[row], free, out=y)
-            sy, yy = dot(self._s[row], y), dot(y, y)
-            if self._has_curvature(self._s[row], sy, yy):
+        for row, (sy, yy) in zip(self._order, products, strict=True):
+            if sy > self._rounding * math.sqrt(self._ss[row] * yy):
                 rho[row], scale = 1.0 / sy, sy / yy
         return rho, scale
-
-
-def _mask(q: Array, free: Array | None) -> None:
-    if free is not None:
-        q *= free

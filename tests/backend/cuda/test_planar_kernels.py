@@ -113,6 +113,16 @@ def test_inner_products_and_steps(rig: KernelRig, rng: np.random.Generator, prec
     np.testing.assert_allclose(right.read(), expected, rtol=4 * tolerance, atol=4 * tolerance)
 
 
+def test_products_with_a_gated_vector(
+    rig: KernelRig, rng: np.random.Generator, precision: str
+) -> None:
+    a, b, gate = (normal(rng, (12345,), precision) for _ in range(3))
+    there, partials = (rig.buffer(v) for v in (a, b, gate)), rig.empty((2, 5), np.float64)
+    rig.run("gated_products", precision, 5 * 256, *there, partials, 12345)
+    gated = (gate * b).astype(np.float64)
+    np.testing.assert_allclose(partials.read().sum(1), [a @ gated, gated @ gated], rtol=1e-12)
+
+
 def test_a_sum_is_the_same_in_every_run(rig: KernelRig, rng: np.random.Generator) -> None:
     a = rig.buffer(normal(rng, (100_003,), "fp32"))
     runs = [rig.reduce("dot", "fp32", a, a, ..., 100_003).read() for _ in range(3)]

@@ -10,6 +10,24 @@ NST_KERNEL(dot)(const Real* __restrict__ a, const Real* __restrict__ b, double* 
   });
 }
 
+// Partials of a.gb and, after them, of gb.gb, with gb = gate * b: two for each block.
+NST_KERNEL(gated_products)(const Real* __restrict__ a, const Real* __restrict__ b, const Real* __restrict__ gate,
+                           double* __restrict__ partials, Index count) {
+  sum_block(partials, [=] {
+    double sum = 0;
+    NST_STRIDE(i, count) sum += (double)a[i] * (double)(gate[i] * b[i]);
+    return sum;
+  });
+  sum_block(partials + gridDim.x, [=] {
+    double sum = 0;
+    NST_STRIDE(i, count) {
+      const double gated = (double)(gate[i] * b[i]);
+      sum += gated * gated;
+    }
+    return sum;
+  });
+}
+
 // ONE block each. *out = scale * sum of partials, or += with `adds`.
 NST_KERNEL(finish_sum)(const double* __restrict__ partials, float* __restrict__ out, Index count, double scale,
                        Index adds) {
