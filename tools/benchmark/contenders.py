@@ -20,7 +20,7 @@ from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
 from nst.net import Net
 from nst.style.augment import for_solving
-from nst.style.transfer import FeatureNet, image_of, load_all, restore
+from nst.style.transfer import FeatureNet, image_of, restore
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _ours(name: str, size: int, backend: Backend) -> Iterations:
     param = for_solving(features.param, objective, shapes, start.shape, features.param_counts())
     del features
     net = Net(param, backend=backend, rng=RandomSource(0), recycle_gradients=True)
-    load_all(net, weights)
+    net.copy_weights(weights)
     weights.clear()
     restore(net, targets)
     image = image_of(net)

@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from gpu_checks.engine import make_backend
 from gpu_checks.stages import Scale
 from nst.backend import Backend
-from nst.core import RandomSource
 from nst.net import Net
 from nst.proto import SolverParameter
 from nst.solvers import build_solver
-from nst.style.augment import for_solving
-from nst.style.transfer import FeatureNet, StylePicture, image_of, load_all, restore
+from nst.style.transfer import FeatureNet, StylePicture, build_painting_net, image_of
 
 NET = "vgg19"
 RATE = 0.02
@@ -55,16 +53,7 @@ def painting_net(backend: Backend, size: int) -> Net:
     features = FeatureNet(nets.feature_net(NET), objective, weights, backend)
     targets = features.capture_style([StylePicture(nets.picture(size, 1))])
     targets |= features.capture_content(nets.picture(size, 2))
-    shapes = {blob: value.shape for blob, value in targets.items()}
-    start = nets.picture(size, 3)
-    param = for_solving(features.param, objective, shapes, start.shape, features.param_counts())
-    del features
-    net = Net(param, backend=backend, rng=RandomSource(0), recycle_gradients=True)
-    load_all(net, weights)
-    restore(net, targets)
-    image = image_of(net)
-    image.data[...] = backend.asarray(start, image.dtype)
-    return net
+    return build_painting_net(features, targets, nets.picture(size, 3), weights)
 
 
 def our_run(scale: Scale, precision: str, size: int, rule: str = "Adam") -> Run:

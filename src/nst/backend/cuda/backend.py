@@ -1,6 +1,6 @@
 """CudaBackend: the backend interface on a GPU, one operation at a time, on planar (N, C, H, W) arrays.
 
-Convolutions go to cuDNN, products to cuBLAS, pooling, dot products and axpy to our kernels. What these do
+Convolutions go to cuDNN, products to cuBLAS, pooling and vectors (vectors.py) to our kernels. What these do
 not take (convolutions over one or three axes, arrays that are not contiguous, types other than float32 and
 float64) runs as the reference does, on CuPy's arrays. Whole nets are taken by the program (program/), which
 keeps to a layout and a precision of its own; here fp32 stays fp32, multiplied in TF32 where the precision
@@ -12,27 +12,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend.cuda.cublas import Matrix
 from nst.backend.cuda.device import PRECISIONS, Array, Device, Precision
 from nst.backend.cuda.graphs import ALIGNMENT, Graph, Task
 from nst.backend.cuda.program.program import CudaProgram
+from nst.backend.cuda.vectors import STORAGE, VectorSteps
 from nst.backend.geometry import ConvGeometry, PoolGeometry
-from nst.backend.numpy_backend import NumpyBackend
 from nst.backend.operations import ProgramLayer
 from nst.errors import BackendError, UsageError
 
-STORAGE = {np.dtype(np.float32): "fp32", np.dtype(np.float64): "fp64"}
 DEFAULT_PRECISION = "fp32"
 """Until a GPU has said what the others are worth."""
 
-REDUCTION_THREADS = 1024 * 256
-"""Threads of the first launch of every sum; kernels.py says how they share the work."""
 
-
-class CudaBackend(NumpyBackend):
+class CudaBackend(VectorSteps):
     """Arrays of CuPy on one GPU. Raises BackendUnavailable, with the cause, if there is none.
 
     device: a stand-in for the GPU (tests). precision: fp32, tf32, fp16 or bf16.
@@ -51,11 +46,8 @@ class CudaBackend(NumpyBackend):
             from nst.backend.cuda.cuda_device import CudaDevice
 
             device = CudaDevice(deterministic=deterministic)
-        self.device = device
-        self.xp = device.xp
+        super().__init__(device)
         self.precision = Precision.named(precision or DEFAULT_PRECISION)
-        self._sums = device.empty((REDUCTION_THREADS // 256,), np.float64)
-        self._sum = device.empty((1,), np.float64)
 
     def at_precision(self, precision: str) -> CudaBackend:
         if precision not in PRECISIONS:
@@ -189,23 +181,6 @@ class CudaBackend(NumpyBackend):
         sizes = (x.shape[1], x.shape[2], x.shape[1])
         x = self.xp.ascontiguousarray(x)
         self._multiply(both, x, dx, sizes, x.shape[0], False, scale)
-
-    def dot(self, a: Array, b: Array) -> float:
-        storage = STORAGE.get(a.dtype)
-        if storage is None or a.dtype != b.dtype:
-            return float((a.astype(np.float64) * b).sum())
-        a, b = (self.xp.ascontiguousarray(vector) for vector in (a, b))
-        self._launch("dot", REDUCTION_THREADS, a, b, self._sums, a.size, storage=storage)
-        self._launch(
-            "finish_sum_double", 256, self._sums, self._sum, self._sums.size, storage=storage
-        )
-        return float(self.device.download(self._sum)[0])
-
-    def axpy(self, alpha: float, x: Array, y: Array) -> None:
-        storage = STORAGE.get(x.dtype)
-        if storage is None or not _are_plain(storage, x, y):
-            return super().axpy(alpha, x, y)
-        self._launch("axpy", x.size, x, y, x.size, float(alpha), 0)
 
     def _multiply(
         self,

@@ -30,16 +30,15 @@ class VectorSteps(NumpyBackend):
         self._scalars = device.empty((64,), np.float64)
 
     def dot(self, a: Array, b: Array) -> float:
-        if not are_plain(a, b):
-            return super().dot(a, b)
+        a, b = self.xp.ascontiguousarray(a), self.xp.ascontiguousarray(b)
         blocks, partials = self._share(a.size), self._partials[0]
-        self._run("dot", a, blocks * BLOCK, a, b, partials, a.size)
+        self._on_vectors("dot", a, blocks * BLOCK, a, b, partials, a.size)
         return self._sums([(partials, blocks)])[0]
 
     def axpy(self, alpha: float, x: Array, y: Array) -> None:
         if not are_plain(x, y):
             return super().axpy(alpha, x, y)
-        self._run("axpy", x, x.size, x, y, x.size, alpha, None)
+        self._on_vectors("axpy", x, x.size, x, y, x.size, alpha, None)
 
     def axpy_dot(
         self, alpha: float, x: Array, y: Array, z: Array, gate: Array | None = None
@@ -47,7 +46,7 @@ class VectorSteps(NumpyBackend):
         if not are_plain(x, y, z, gate):
             return super().axpy_dot(alpha, x, y, z, gate)
         blocks, partials = self._share(y.size), self._partials[0]
-        self._run("axpy_dot", x, blocks * BLOCK, x, y, z, gate, partials, y.size, alpha)
+        self._on_vectors("axpy_dot", x, blocks * BLOCK, x, y, z, gate, partials, y.size, alpha)
         return self._sums([(partials, blocks)])[0]
 
     def gated_products(
@@ -58,7 +57,9 @@ class VectorSteps(NumpyBackend):
         blocks = self._share(gate.size)
         partials = self.device.empty((len(pairs), 2, blocks), np.float64)
         for i, (a, b) in enumerate(pairs):
-            self._run("gated_products", gate, blocks * BLOCK, a, b, gate, partials[i], gate.size)
+            self._on_vectors(
+                "gated_products", gate, blocks * BLOCK, a, b, gate, partials[i], gate.size
+            )
         sums = self._sums([(partials[i, j], blocks) for i in range(len(pairs)) for j in (0, 1)])
         return list(zip(sums[::2], sums[1::2], strict=True))
 
@@ -77,19 +78,19 @@ class VectorSteps(NumpyBackend):
         alphas = self.device.empty((len(pairs),), np.float64)
         here, there = self._partials[0], self._partials[1]
         threads, last = blocks * BLOCK, len(pairs) - 1
-        self._run("dot", q, threads, pairs[last][0], q, here, count)
+        self._on_vectors("dot", q, threads, pairs[last][0], q, here, count)
         for i in reversed(range(len(pairs))):
             following = pairs[i - 1][0] if i else None
             scalars = known[i + 1 : i + 2], alphas[i : i + 1]
             given = q, pairs[i][1], following, gate, here, there, *scalars, blocks, count
-            self._run("curvature_down", q, threads, *given)
+            self._on_vectors("curvature_down", q, threads, *given)
             here, there = there, here
-        self._run("curvature_turn", q, threads, q, pairs[0][1], here, known[:1], count)
+        self._on_vectors("curvature_turn", q, threads, q, pairs[0][1], here, known[:1], count)
         for i, (s, _, _) in enumerate(pairs):
             following = pairs[i + 1][1] if i < last else None
             scalars = known[i + 1 : i + 2], alphas[i : i + 1]
             given = q, s, following, gate, here, there, *scalars, blocks, count
-            self._run("curvature_up", q, threads, *given)
+            self._on_vectors("curvature_up", q, threads, *given)
             here, there = there, here
 
     def sgd_step(
@@ -98,7 +99,7 @@ class VectorSteps(NumpyBackend):
         if not are_plain(data, diff, history):
             return super().sgd_step(data, diff, history, rate, momentum)
         given = data, diff, history, data.size, rate, momentum
-        self._run("sgd_step", data, data.size, *given)
+        self._on_vectors("sgd_step", data, data.size, *given)
 
     def adam_step(
         self,
@@ -112,7 +113,7 @@ class VectorSteps(NumpyBackend):
         if not are_plain(data, diff, *moments):
             return super().adam_step(data, diff, moments, rate, decays, delta)
         given = data, diff, *moments, data.size, rate, *decays, delta
-        self._run("adam_step", data, data.size, *given)
+        self._on_vectors("adam_step", data, data.size, *given)
 
     # ---- launches ------------------------------------------------------------------------------
 
@@ -126,11 +127,11 @@ class VectorSteps(NumpyBackend):
             self._scalars = self.device.empty((len(partials),), np.float64)
         for i, (array, count) in enumerate(partials):
             place = self._scalars[i : i + 1]
-            self._run("finish_sum_double", array, BLOCK, array, place, count)
+            self._on_vectors("finish_sum_double", array, BLOCK, array, place, count)
         sums: list[float] = self.device.download(self._scalars[: len(partials)]).tolist()
         return sums
 
-    def _run(self, name: str, like: Array, threads: int, *arguments: Any) -> None:
+    def _on_vectors(self, name: str, like: Array, threads: int, *arguments: Any) -> None:
         """A kernel in the storage of one array, on arrays, numbers and None."""
         values = (
             value if isinstance(value, int | float) else self.device.address(value)
