@@ -1,13 +1,13 @@
 """Whole style-transfer iterations on VGG19 with random weights: forward, losses, backward, Adam's step.
 
-Ours and PyTorch's compute the same objective (tools/benchmark/nets.py). A run is anything with `step(n)`,
+Ours and PyTorch's compute the same objective. A run is anything with `step(n)`,
 which may return before the GPU is done, and `wait()`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,17 +15,21 @@ import numpy as np
 from benchmark import nets
 from numpy.typing import NDArray
 
+from gpu_checks import pictures
 from gpu_checks.engine import make_backend
 from gpu_checks.stages import Scale
 from nst.backend import Backend
 from nst.net import Net
 from nst.proto import SolverParameter
 from nst.solvers import build_solver
+from nst.style.objective import Tap
+from nst.style.statistics import statistic_blob
 from nst.style.transfer import FeatureNet, StylePicture, build_painting_net, image_of
 
 NET = "vgg19"
 RATE = 0.02
-"""Adam's; pictures are in [-1, 1]."""
+"""Adam's; pictures have deviation 1."""
+CONTENT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,27 @@ def random_weights() -> nets.Weights:
 
 
 def painting_net(backend: Backend, size: int) -> Net:
-    """The net whose parameter is the picture, with targets of a style and a content picture."""
+    """The net whose parameter is the picture, with targets of a style and a content picture.
+
+    The loss of each tap is its mean squared distance from the target over the target's mean square. Content
+    counts CONTENT_SHARE as much.
+    """
     weights, objective = random_weights(), nets.objective(NET)
     features = FeatureNet(nets.feature_net(NET), objective, weights, backend)
-    targets = features.capture_style([StylePicture(nets.picture(size, 1))])
-    targets |= features.capture_content(nets.picture(size, 2))
-    return build_painting_net(features, targets, nets.picture(size, 3), weights)
+    targets = features.capture_style([StylePicture(pictures.picture(size, pictures.STYLE))])
+    targets |= features.capture_content(pictures.picture(size, pictures.CONTENT))
+    balanced = replace(
+        objective,
+        style=tuple(_balanced(tap, targets[statistic_blob(tap)]) for tap in objective.style),
+        content=tuple(_balanced(tap, targets[tap.blob]) for tap in objective.content),
+        style_weight=1.0,
+        content_weight=CONTENT_SHARE,
+    )
+    return build_painting_net(features, targets, pictures.start(size), weights, balanced)
+
+
+def _balanced(tap: Tap, target: NDArray[Any]) -> Tap:
+    return replace(tap, weight=1 / float(np.mean(np.square(target, dtype=np.float64))))
 
 
 def our_run(scale: Scale, precision: str, size: int, rule: str = "Adam") -> Run:

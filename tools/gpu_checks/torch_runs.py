@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from benchmark import nets
 from numpy.typing import NDArray
 
-from gpu_checks.runs import NET, RATE, Run, random_weights
+from gpu_checks import pictures
+from gpu_checks.runs import CONTENT_SHARE, NET, RATE, Run, random_weights
 from gpu_checks.vgg import LAYERS, POOLED
 
 LOSS_SCALE = 1024.0
@@ -51,9 +52,13 @@ def torch_run(kind: str, size: int, device: str) -> Run:
     precision, *options = kind.split("+")
     stored = {"fp64": torch.float64, "fp16": torch.float16}.get(precision, torch.float32)
     wide = torch.float64 if precision == "fp64" else torch.float32
-    pictures = [torch.from_numpy(nets.picture(size, seed)).to(device, wide) for seed in (1, 2, 3)]
-    image = pictures[2].contiguous(memory_format=torch.channels_last).requires_grad_(True)
-    loss_of = _objective(pictures, stored, wide)
+    style, content = (pictures.picture(size, seed) for seed in (pictures.STYLE, pictures.CONTENT))
+    style, content, image = (
+        torch.from_numpy(picture).to(device, wide).contiguous(memory_format=torch.channels_last)
+        for picture in (style, content, pictures.start(size))
+    )
+    image.requires_grad_(True)
+    loss_of = _objective(style, content, stored, wide)
     if options:
         mode = "reduce-overhead" if "graphs" in options else "default"
         loss_of = torch.compile(loss_of, mode=mode, dynamic=False)
@@ -90,27 +95,29 @@ def torch_run(kind: str, size: int, device: str) -> Run:
 
 
 def _objective(
-    pictures: list[torch.Tensor], stored: torch.dtype, wide: torch.dtype
+    style: torch.Tensor, content: torch.Tensor, stored: torch.dtype, wide: torch.dtype
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The loss of a picture, for the Gram matrices of the first picture and the content of the second."""
+    """The loss of a picture; see gpu_checks.runs.painting_net."""
     objective = nets.objective(NET)
-    style, content = [tap.blob for tap in objective.style], objective.content[0].blob
-    net = Vgg([*style, content]).eval().requires_grad_(False)
-    net = net.to(pictures[0].device, stored, memory_format=torch.channels_last)
+    taps, tap = [tap.blob for tap in objective.style], objective.content[0].blob
+    net = Vgg([*taps, tap]).eval().requires_grad_(False)
+    net = net.to(style.device, stored, memory_format=torch.channels_last)
 
     def features(picture: torch.Tensor) -> dict[str, torch.Tensor]:
         maps = net(picture.to(stored, memory_format=torch.channels_last))
         return {name: blob.to(wide) for name, blob in maps.items()}
 
     with torch.no_grad():
-        painted = features(pictures[0])
-        grams = {tap: _gram(painted[tap]) for tap in style}
-        wanted = features(pictures[1])[content].clone()
+        painted = features(style)
+        grams = {name: _gram(painted[name]) for name in taps}
+        wanted = features(content)[tap].clone()
+        sizes = {name: float(gram.double().square().mean()) for name, gram in grams.items()}
+        content_weight = CONTENT_SHARE / float(wanted.double().square().mean())
 
     def loss_of(picture: torch.Tensor) -> torch.Tensor:
         maps = features(picture)
-        terms = sum(F.mse_loss(_gram(maps[tap]), gram) for tap, gram in grams.items())
-        return objective.style_weight * terms + F.mse_loss(maps[content], wanted)
+        terms = sum(F.mse_loss(_gram(maps[name]), grams[name]) / sizes[name] for name in taps)
+        return terms + content_weight * F.mse_loss(maps[tap], wanted)
 
     return loss_of
 
