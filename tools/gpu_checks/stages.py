@@ -7,6 +7,7 @@ those it has.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from typing import Any, TextIO
 
 Row = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
+PROGRESS_SECONDS = 3.0
+"""How often the report takes in what a running stage has written."""
 ERROR_LINES = 40
 """How much of the end of a failed stage's messages is kept."""
 
@@ -79,37 +82,56 @@ class Outcome:
     """What became of a stage."""
 
     status: str
-    """ok, failed, stopped (over its budget) or left out (no time left)."""
+    """running, ok, failed, stopped (over its budget) or left out (no time left)."""
     seconds: float = 0.0
     rows: list[Row] = field(default_factory=list)
     error: str = ""
 
 
-def run_isolated(stage: Stage, command: Sequence[str], folder: Path, seconds: float) -> Outcome:
+Progress = Callable[[Outcome], None]
+
+
+def run_isolated(
+    stage: Stage, command: Sequence[str], folder: Path, seconds: float, progress: Progress
+) -> Outcome:
     """Runs `command` (this tool with --stage) in a process of its own for at most `seconds`.
 
-    It writes its rows to `folder`/<name>.jsonl and what it says to `folder`/<name>.log.
+    It writes its rows to `folder`/<name>.jsonl and what it says to `folder`/<name>.log; `progress` hears of
+    new rows while it runs.
     """
     rows, log = folder / f"{stage.name}.jsonl", folder / f"{stage.name}.log"
     begin = time.monotonic()
     with log.open("w") as messages:
         process = subprocess.Popen(
             [sys.executable, *command, "--stage", stage.name, "--rows", str(rows)],
-            stdout=None,
             stderr=messages,
             start_new_session=True,  # so that what it starts ends with it
             cwd=ROOT,
         )
+        code = _wait(process, begin + seconds, lambda: progress(_so_far("running", begin, rows)))
+    status = "stopped" if code is None else "failed" if code else "ok"
+    outcome = _so_far(status, begin, rows)
+    if status != "ok":
+        lines = log.read_text(errors="replace").splitlines()
+        outcome.error = "\n".join(lines[-ERROR_LINES:])
+    return outcome
+
+
+def _wait(process: subprocess.Popen[bytes], until: float, tell: Callable[[], None]) -> int | None:
+    """The exit status; None for a process that had to be stopped."""
+    while time.monotonic() < until:
         try:
-            code = process.wait(timeout=seconds)
-            status = "ok" if code == 0 else "failed"
+            return process.wait(timeout=min(PROGRESS_SECONDS, max(0.1, until - time.monotonic())))
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            status = "stopped"
-    text = "\n".join(log.read_text(errors="replace").splitlines()[-ERROR_LINES:])
-    error = "" if status == "ok" else text
-    return Outcome(status, time.monotonic() - begin, read_rows(rows), error)
+            tell()
+    os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it longer
+        process.wait(timeout=10)
+    return None
+
+
+def _so_far(status: str, begin: float, rows: Path) -> Outcome:
+    return Outcome(status, time.monotonic() - begin, read_rows(rows))
 
 
 def read_rows(path: Path) -> list[Row]:
