@@ -125,12 +125,30 @@ class Distance:
 
 @dataclass(frozen=True)
 class TotalVariation:
-    """TVLoss, over forward differences or nine points. For programs only."""
+    """TVLoss, over forward differences or nine points."""
 
     beta: float
     epsilon: float
     nine_point: bool
 
+
+@dataclass(frozen=True)
+class Border:
+    """Pad, by lines above and below and columns left and right; the mode is PadParameter's number."""
+
+    pads: tuple[int, int]
+    mode: int
+
+
+@dataclass(frozen=True)
+class MomentMatrix:
+    """Moments of whole maps with all second moments: (C, 1 + C), the means times `mean_scale` first."""
+
+    mean_scale: float
+
+
+ProgramOnly = TotalVariation | Border | MomentMatrix
+"""What runners do not know."""
 
 Operation = (
     Convolve
@@ -238,7 +256,7 @@ class ProgramLayer:
 
     index: int
     name: str
-    operation: Operation | TotalVariation | None
+    operation: Operation | ProgramOnly | None
     """None: only the layer's own code will do. It then sees planar blobs."""
     source: str
     """What feeds the net: "input" (the user writes it between runs), "parameter" (learned); else empty."""

@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from nst.backend.operations import Operation, Program, ProgramLayer, Step, TotalVariation
+from nst.backend.operations import (
+    Border,
+    MomentMatrix,
+    Operation,
+    Program,
+    ProgramLayer,
+    ProgramOnly,
+    Step,
+    TotalVariation,
+)
 from nst.core import Blob, Layer
 from nst.layers.euclidean_loss import EuclideanLoss
 from nst.layers.event import Event
 from nst.layers.input import Input
+from nst.layers.moments import Moments
+from nst.layers.pad import Pad
 from nst.layers.parameter import Parameter
 from nst.layers.split import Split
 from nst.layers.tv_loss import TVLoss
 from nst.net.lowering import of_any_number
 from nst.net.plan import BackwardPlan, Wiring
+from nst.proto import MomentsParameter
 
 
 class Compilation:
@@ -91,10 +103,15 @@ def _source(layer: Layer) -> str | None:
     return None if layer.is_source else ""
 
 
-def _operation(layer: Layer, step: Step | None) -> Operation | TotalVariation | None:
+def _operation(layer: Layer, step: Step | None) -> Operation | ProgramOnly | None:
     """The operation; unlike for a runner, those of any number of bottoms may have any rank."""
     if isinstance(layer, TVLoss):
         return TotalVariation(layer.beta, layer.epsilon, layer.is_nine_point)
+    if isinstance(layer, Pad):
+        return Border(layer.pads, layer.mode)
+    if isinstance(layer, Moments) and layer.axis == 2 and len(layer.param.bottom) == 1:
+        is_full = layer.second == MomentsParameter.FULL
+        return MomentMatrix(layer.mean_scale) if is_full else None
     if step is not None:
         return step.operation
     return of_any_number(layer) if isinstance(layer, Split | EuclideanLoss | Event) else None

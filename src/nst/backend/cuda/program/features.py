@@ -60,7 +60,7 @@ class _Pooled(Term):
     def emit(self, out: Value, adds: bool, gate: Gate | None) -> bool:
         compiler, operation, kernel = self.compiler, self.layer.operation, self.compiler.kernel
         assert isinstance(operation, Pool)
-        dy = _rescaled(compiler, self.dy, out.exponent)
+        dy = rescaled(compiler, self.dy, out.exponent)
         if is_small_pool(self.layer):
             winner, positive = self.kept
             gated = gate is not None and gate.by_pool
@@ -103,7 +103,7 @@ class _Normalised(Term):
         rule = self.layer.operation
         assert isinstance(rule, Normalise)
         x, y, norm = self.compiler.normalised[self.layer.index]
-        dy = _rescaled(self.compiler, self.dy, out.exponent)
+        dy = rescaled(self.compiler, self.dy, out.exponent)
         operands = (x.place, y.place, norm, dy.place, out.place)
         sizes = (x.positions, x.shape[1], x.padded, rule.size)
         factors = (rule.alpha, rule.beta, 2.0**-x.exponent)
@@ -238,7 +238,7 @@ def map_like(shape: tuple[int, ...]) -> Value:
     return Value(shape, Pinned(None, 0), True)
 
 
-def _rescaled(compiler: Compiler, dy: Value, exponent: int) -> Value:
+def rescaled(compiler: Compiler, dy: Value, exponent: int) -> Value:
     """A gradient at another power of two."""
     if dy.exponent == exponent:
         return dy

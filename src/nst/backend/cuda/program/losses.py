@@ -24,23 +24,29 @@ def gram_forward(compiler: Compiler, layer: ProgramLayer) -> None:
     assert isinstance(operation, GramMatrix)
     x = compiler.map_of(layer.bottoms[0])
     y = Value(layer.top_blobs[0].shape, compiler.memory(layer.tops[0]), False)
+    products(compiler, x, y.place, _scale(operation, x))
+    compiler.values[layer.tops[0]] = y
+    compiler.gated[layer.index] = x
+
+
+def products(compiler: Compiler, x: Value, y: Place, scale: float) -> None:
+    """y = scale * F F^T per image, symmetric to the last bit."""
     images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
-    alpha = _scale(operation, x) * 2.0 ** (-2 * x.exponent)
+    alpha = scale * 2.0 ** (-2 * x.exponent)
     storage, device, tf32 = compiler.precision.storage, compiler.device, compiler.precision.tf32
 
     def bind() -> Launch:
         step = pixels * x.padded
         left = Matrix(x.place.address, storage, x.padded, True, step)
         right = Matrix(x.place.address, storage, x.padded, False, step)
-        out = Matrix(y.place.address, "fp32", channels, False, channels * channels)
+        out = Matrix(y.address, "fp32", channels, False, channels * channels)
         sizes = (channels, channels, pixels)
         options = {"matrices": images, "tf32": tf32}
         return lambda: device.multiply(left, right, out, sizes, alpha=alpha, **options)  # type: ignore[arg-type]
 
-    compiler.tape.add("gram", bind, (x.place, y.place))
-    compiler.kernel("symmetrise", y.count, y.place, images, channels, storage="fp32")
-    compiler.values[layer.tops[0]] = y
-    compiler.gated[layer.index] = x
+    compiler.tape.add("gram", bind, (x.place, y))
+    threads = images * channels * channels
+    compiler.kernel("symmetrise", threads, y, images, channels, storage="fp32")
 
 
 def gram_backward(compiler: Compiler, layer: ProgramLayer) -> None:
@@ -49,10 +55,13 @@ def gram_backward(compiler: Compiler, layer: ProgramLayer) -> None:
         d = compiler.gradient(
             number, Value(layer.top_blobs[0].shape, compiler.memory(number), False)
         )
-        compiler.add_term(layer.bottoms[0], _GramTerm(compiler, layer, d))
+        operation, x = layer.operation, compiler.gated[layer.index]
+        assert isinstance(operation, GramMatrix)
+        scale = _scale(operation, x) if operation.scales_gradient else 1.0
+        compiler.add_term(layer.bottoms[0], ProductTerm(compiler, x, d, scale))
 
 
-class _GramTerm(Term):
+class ProductTerm(Term):
     """dF = scale * (d + d^T) F, as one product into the gradient's buffer.
 
     The matrix is stored with a power of two of its own, found on the device in every run, because G - A
@@ -61,17 +70,13 @@ class _GramTerm(Term):
 
     can_add = True
 
-    def __init__(self, compiler: Compiler, layer: ProgramLayer, d: Value) -> None:
-        self.compiler, self.layer, self.d = compiler, layer, d
+    def __init__(self, compiler: Compiler, x: Value, d: Value, scale: float) -> None:
+        self.compiler, self.x, self.d, self.scale = compiler, x, d, scale
 
     def emit(self, out: Value, adds: bool, gate: Gate | None) -> bool:
-        compiler, operation = self.compiler, self.layer.operation
-        assert isinstance(operation, GramMatrix)
-        x = compiler.gated[self.layer.index]
+        compiler, x = self.compiler, self.x
         images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
-        factor = _scale(operation, x) if operation.scales_gradient else 1.0
-        factor *= 2.0 ** (out.exponent - x.exponent)
-        matrix, alpha = self._matrix(x, factor)
+        matrix, alpha = self._matrix(x, self.scale * 2.0 ** (out.exponent - x.exponent))
         storage, device, tf32 = compiler.precision.storage, compiler.device, compiler.precision.tf32
         scalars = compiler.scalars
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from nst.backend.cuda.program import convolutions, features, foreign, losses, rectifiers
+from nst.backend.cuda.program import (
+    borders,
+    convolutions,
+    features,
+    foreign,
+    losses,
+    moments,
+    rectifiers,
+)
 from nst.backend.cuda.program.compiler import Compiler, Emitter, Unsupported
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Value
 from nst.backend.operations import (
+    Border,
     Convolve,
     Distance,
     Fork,
     Gate,
     GramMatrix,
     Join,
+    MomentMatrix,
     Multiply,
     Normalise,
     Pool,
@@ -33,6 +43,8 @@ EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
     GramMatrix: (losses.gram_forward, losses.gram_backward),
     Distance: (losses.distance_forward, losses.distance_backward),
     TotalVariation: (losses.variation_forward, losses.variation_backward),
+    Border: (borders.forward, borders.backward),
+    MomentMatrix: (moments.forward, moments.backward),
 }
 
 
