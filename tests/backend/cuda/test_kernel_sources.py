@@ -10,10 +10,20 @@ import pytest
 from backend.cuda.compilers import ARCHITECTURES, assembly, compiler_messages
 from backend.cuda.kernel_rig import KernelRig
 
-from nst.backend.cuda.kernels import NATIVE, convert, find_kernel, kernels, source_text, storage_of
+from nst.backend.cuda.kernels import (
+    NATIVE,
+    STORAGES,
+    convert,
+    find_kernel,
+    kernels,
+    source_text,
+    storage_of,
+)
 from nst.errors import BackendError
 
 FILES = sorted(path.stem for path in NATIVE.glob("*.cu"))
+ONE = ("fp16", 75)
+"""What is compiled in every run; -m slow compiles for the rest, and each file by itself."""
 MOST_REGISTERS = 112
 """Per thread: two blocks of 256 and some room fit the 65,536 registers of a multiprocessor."""
 
@@ -37,14 +47,22 @@ def _known(name: str, storage: str) -> bool:
     return kernel.takes_double if storage == "fp64" else storage_of(kernel, storage) == storage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_each_file_compiles_by_itself(file: str) -> None:
     assert compiler_messages(source_text(file), "fp16", 90) == ""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("storage", ["fp32", "fp16", "bf16", "fp64"])
+EVERY_GPU = [
+    pytest.param(
+        storage, architecture, marks=() if (storage, architecture) == ONE else pytest.mark.slow
+    )
+    for storage in STORAGES
+    for architecture in ARCHITECTURES
+]
+
+
+@pytest.mark.parametrize(("storage", "architecture"), EVERY_GPU)
 def test_all_kernels_compile_for_every_gpu(storage: str, architecture: int) -> None:
     assert compiler_messages(whole_program(storage), storage, architecture) == ""
 
