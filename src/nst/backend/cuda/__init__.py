@@ -7,7 +7,8 @@ plans.py        which engine runs a graph: candidates, filters, timing; plan_cac
 cublas.py       matrix products on a handle of our own
 kernels.py      CUDA C in native/, compiled on first use
 device.py       what the rest asks of a GPU; cuda_device.py is one, tests have a stand-in
-backend.py      CudaBackend, one operation at a time
+backend.py      CudaBackend, one operation at a time; vectors.py its inner products and steps of solvers
+program/        whole nets as one list of launches
 
 It has not run on a GPU yet: everything that a processor can check is checked there (tests/backend/cuda).
 """

@@ -45,7 +45,8 @@ NST_INLINE void add_and_dot(float* __restrict__ q, const float* __restrict__ v, 
 }
 
 NST_KERNEL(curvature_down)(float* __restrict__ q, const float* __restrict__ y, const float* __restrict__ next_s,
-                           const float* __restrict__ gate, const double* __restrict__ partials, double* __restrict__ next_partials,
+                           const float* __restrict__ gate, const double* __restrict__ partials,
+                           double* __restrict__ next_partials,
                            const double* __restrict__ rho, double* __restrict__ alpha, Index blocks, Index count) {
   const double a = *rho * total_of(partials, (int)blocks);
   if (thread_number() == 0) *alpha = a;
@@ -67,7 +68,8 @@ NST_KERNEL(curvature_turn)(float* __restrict__ q, const float* __restrict__ firs
 }
 
 NST_KERNEL(curvature_up)(float* __restrict__ q, const float* __restrict__ s, const float* __restrict__ next_y,
-                         const float* __restrict__ gate, const double* __restrict__ partials, double* __restrict__ next_partials,
+                         const float* __restrict__ gate, const double* __restrict__ partials,
+                         double* __restrict__ next_partials,
                          const double* __restrict__ rho, const double* __restrict__ alpha, Index blocks,
                          Index count) {
   const double beta = *rho * total_of(partials, (int)blocks);

@@ -1,7 +1,8 @@
 // Local response normalisation across channels, on maps. One thread per group.
 //
 // Maps hold real values over `unscale`; y keeps the scale of x. norm (float32, positions x cp) is what the forward pass
-// leaves for the backward pass. The window of channel c is [c - size/2, c + (size-1)/2].
+// leaves for the backward pass: start + alpha / size * the sum of squares over the channel's window, [c - size / 2,
+// c + (size - 1) / 2].
 #include "vectors.cuh"
 
 // The sum of term(channel) over the window of a channel.
@@ -14,7 +15,7 @@ NST_INLINE float window_sum(int channel, int channels, int size, Term term) {
 }
 
 NST_KERNEL(lrn)(const Element* __restrict__ x, float* __restrict__ norm, Element* __restrict__ y, Index positions,
-                Index c, Index cp, Index size, float alpha, float beta, float k_, float unscale) {
+                Index c, Index cp, Index size, float alpha, float beta, float start, float unscale) {
   const int groups = (int)(cp / 8);
   const Index i = thread_number();
   Index position = i;
@@ -28,7 +29,7 @@ NST_KERNEL(lrn)(const Element* __restrict__ x, float* __restrict__ norm, Element
       const float value = unscale * widen(values[channel]);
       return value * value;
     });
-    const float scale = k_ + share * sum;
+    const float scale = start + share * sum;
     norm[i * 8 + k] = scale;
     result.at[k] = first + k < c ? result.at[k] * powf(scale, -beta) : 0.f;
   }
