@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -15,16 +15,23 @@ from gpu_checks.stages import ROOT, Scale
 from nst.backend import Backend
 
 
-def make_backend(scale: Scale, precision: str, *, deterministic: bool = False) -> Backend:
-    """A new backend of a precision."""
+def make_backend(scale: Scale, precision: str) -> Backend:
+    """A new backend of a precision; all of a process share one device, whose stream orders their work."""
     from nst.backend.cuda.backend import CudaBackend
 
-    if not scale.dry:
-        return CudaBackend(precision=precision, deterministic=deterministic)
-    sys.path.insert(0, str(ROOT / "tests"))
-    from backend.cuda.host_device import HostDevice
+    return CudaBackend(_device(scale.dry), precision=precision)
 
-    return CudaBackend(HostDevice(), precision=precision)
+
+@cache
+def _device(dry: bool) -> Any:
+    if dry:
+        sys.path.insert(0, str(ROOT / "tests"))
+        from backend.cuda.host_device import HostDevice
+
+        return HostDevice()
+    from nst.backend.cuda.cuda_device import CudaDevice
+
+    return CudaDevice()
 
 
 def seconds_of(backend: Backend, launch: Callable[[], object], repeats: int = 10) -> float:
@@ -69,7 +76,3 @@ def used_bytes(backend: Backend) -> int:
 
 def _by_clock(backend: Backend, launch: Callable[[], object]) -> float:
     return wall_seconds(backend.synchronize, launch)
-
-
-def repository() -> Path:
-    return ROOT
