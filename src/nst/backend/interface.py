@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend.geometry import ConvGeometry, PoolGeometry
-from nst.backend.operations import GradientSlots, Program, ProgramLayer, Runner
+from nst.backend.operations import GradientSlots, Runner
+from nst.backend.programs import Program, ProgramLayer
 from nst.errors import UsageError
 
 Array = Any
@@ -56,7 +57,15 @@ class Backend(ABC):
         return self
 
     def program(self, layers: Sequence[ProgramLayer]) -> Program | None:
-        """The whole net compiled (see nst.backend.operations), or None if this backend does not do that."""
+        """The whole net compiled (see nst.backend.programs), or None if this backend does not do that."""
+        return None
+
+    def program_bytes(self, layers: Sequence[ProgramLayer]) -> int | None:
+        """What `program` would take of the device's memory, nothing of which is touched; None without one."""
+        return None
+
+    def free_bytes(self) -> int | None:
+        """What is left of the device's own memory; None where that is the machine's."""
         return None
 
     def serial_blas(self) -> AbstractContextManager[object]:

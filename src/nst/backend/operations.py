@@ -123,33 +123,6 @@ class Distance:
     """EuclideanLoss: half the squared distance per image."""
 
 
-@dataclass(frozen=True)
-class TotalVariation:
-    """TVLoss, over forward differences or nine points."""
-
-    beta: float
-    epsilon: float
-    nine_point: bool
-
-
-@dataclass(frozen=True)
-class Border:
-    """Pad, by lines above and below and columns left and right; the mode is PadParameter's number."""
-
-    pads: tuple[int, int]
-    mode: int
-
-
-@dataclass(frozen=True)
-class MomentMatrix:
-    """Moments of whole maps with all second moments: (C, 1 + C), the means times `mean_scale` first."""
-
-    mean_scale: float
-
-
-ProgramOnly = TotalVariation | Border | MomentMatrix
-"""What runners do not know."""
-
 Operation = (
     Convolve
     | Rectify
@@ -247,52 +220,4 @@ class Runner(Protocol):
 
     def finish(self) -> None:
         """Ends a forward or backward run."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class ProgramLayer:
-    """One layer of a net that is compiled as a whole (`Backend.program`)."""
-
-    index: int
-    name: str
-    operation: Operation | ProgramOnly | None
-    """None: only the layer's own code will do. It then sees planar blobs."""
-    source: str
-    """What feeds the net: "input" (the user writes it between runs), "parameter" (learned); else empty."""
-    bottoms: tuple[int, ...]
-    tops: tuple[int, ...]
-    """Numbers of the blobs; equal numbers are one blob."""
-    bottom_blobs: tuple[BlobLike, ...]
-    top_blobs: tuple[BlobLike, ...]
-    params: tuple[BlobLike, ...]
-    wants: tuple[bool, ...]
-    """Which bottoms get a gradient; parameters get none."""
-    runs_backward: bool
-    is_loss: tuple[bool, ...]
-    """Which tops are scalars of the loss, whose diff is their weight."""
-    forward: Callable[[], None]
-    backward: Callable[[], None]
-    """The layer's own code."""
-
-
-class Program(Protocol):
-    """A compiled net. Inner values and gradients are kept only where the net's plan keeps them."""
-
-    def is_current(self) -> bool:
-        """Whether shapes and memories are still those that it was compiled for."""
-        ...
-
-    def forward(self) -> None: ...
-    def backward(self) -> None:
-        """After `forward`."""
-        ...
-
-    def forward_backward(self) -> None: ...
-    def forget(self) -> None:
-        """The net's layers take over from the first: blobs hold what these write."""
-        ...
-
-    def loss_terms(self) -> dict[str, float]:
-        """The weighted losses of the last run by blob; waits for it."""
         ...

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nst.backend import available_backends
 from nst.backend.cpu.threads import available_threads
+from nst.backend.cuda.library import NEVER_RAN
 from nst.cli.versions import EXTRAS, version_of, versions
 from nst.io.known_models import KnownModel, cache_folder, cached_file, known_models
 
@@ -31,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     print("backends, in the order in which auto prefers them")
     for state in available_backends():
         _row(state.name, ("yes: " if state.available else "no: ") + state.reason)
+        if state.name == "cuda" and not state.available:
+            _row("", f"({NEVER_RAN})")
     print("models")
     for model in known_models().values():
         _row(model.name, _weights_of(model))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nst.cli.augmented import augmented_net
 from nst.cli.backend_choice import choose_backend
 from nst.cli.batch import add_batch_flags, paint_all
 from nst.cli.outcome import OneLineParser, guarded
@@ -25,6 +24,7 @@ from nst.cli.writable import check_writable
 from nst.io.atomic import write_atomically
 from nst.io.picture_output import check_writable as check_picture_writable
 from nst.io.prototxt import format_message
+from nst.style.augmented_net import augmented_net
 from nst.style.forecast import fitted
 from nst.style.job import StyleJob, load_job
 

@@ -8,7 +8,7 @@ A net lives on one backend and in one dtype. It reads no files: weights come in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nst.backend import Backend
-from nst.backend.operations import Program, Runner
+from nst.backend.operations import Runner
+from nst.backend.programs import Program, ProgramLayer
 from nst.core import TEST, Blob, Layer, LayerContext, RandomSource, Shape
 from nst.net.callbacks import Callbacks
 from nst.net.diagnosis import find_non_finite
@@ -42,7 +43,9 @@ class Net(NetView):
         dtype: float32, or float64 for gradient checks.
         rng: source of all random numbers (fillers, dropout, data). allow_python: PYTHON layers run code.
         recycle_gradients: let gradients of inner blobs share memory where the backend can. Quicker and
-            smaller; asking for one afterwards is an error. Backward must then run as a whole.
+            smaller; asking for one afterwards is an error. Backward must then run as a whole. A backend that
+            compiles the net then keeps values of inner blobs only of a net without backward, or those named
+            by keep_values.
 
     Raises NetError, ShapeError for a description that cannot be built, naming the layer.
     """
@@ -59,6 +62,7 @@ class Net(NetView):
         rng: RandomSource | None = None,
         allow_python: bool = False,
         recycle_gradients: bool = False,
+        keep_values: Collection[str] | None = None,
     ) -> None:
         state = NetState(level=level, stage=[*param.state.stage, *stages])
         state.phase = phase  # type: ignore[assignment]  # plain ints are Caffe's own phase constants
@@ -82,6 +86,7 @@ class Net(NetView):
         self.backward_plan = self._plan_backward()
         self._runner, self.execution = self._lower(recycle_gradients)
         self._compilation = Compilation(recycle_gradients)
+        self._keep_values = keep_values
         self.before_forward, self.after_forward = Callbacks(), Callbacks()
         self.before_backward, self.after_backward = Callbacks(), Callbacks()
 
@@ -215,9 +220,13 @@ class Net(NetView):
     def _compile(self) -> Program | None:
         """The whole net as the backend's program, for its present shapes."""
         self.reshape()
-        parts = self.wiring, self.layers, self.execution.steps, self.backward_plan, self.blob_list
-        layers = program_layers(*parts)
+        layers = self.program_layers()
         return None if layers is None else self.backend.program(layers)
+
+    def program_layers(self) -> list[ProgramLayer] | None:
+        """What a backend compiles; None for a net that cannot be compiled."""
+        parts = self.wiring, self.layers, self.execution.steps, self.backward_plan, self.blob_list
+        return program_layers(*parts, self._keep_values)
 
     @property
     def _is_watched(self) -> bool:

@@ -1,18 +1,18 @@
-"""A built net as the records from which a backend compiles it (nst.backend.operations.ProgramLayer)."""
+"""A built net as the records from which a backend compiles it (nst.backend.programs.ProgramLayer)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from nst.backend.operations import (
+from nst.backend.operations import Operation, Step
+from nst.backend.programs import (
     Border,
-    MomentMatrix,
-    Operation,
+    MeanMoments,
     Program,
     ProgramLayer,
-    ProgramOnly,
-    Step,
+    ProgramOperation,
+    RelativeDistance,
     TotalVariation,
 )
 from nst.core import Blob, Layer
@@ -22,6 +22,7 @@ from nst.layers.input import Input
 from nst.layers.moments import Moments
 from nst.layers.pad import Pad
 from nst.layers.parameter import Parameter
+from nst.layers.relative_loss import RelativeLoss
 from nst.layers.split import Split
 from nst.layers.tv_loss import TVLoss
 from nst.net.lowering import of_any_number
@@ -59,12 +60,16 @@ def program_layers(
     steps: Sequence[Step | None],
     backward: BackwardPlan,
     blobs: Sequence[Blob],
+    kept: Collection[str] | None,
 ) -> list[ProgramLayer] | None:
     """One record per layer; None for a net that cannot be compiled.
+
+    kept: names of blobs whose values are wanted after a run; None: all if nothing runs backward, else none.
 
     That is one that trains layers, or reads from anything but inputs and parameters.
     """
     records = []
+    keeps_all = kept is None and not any(backward.layers)
     for planned, layer, step in zip(wiring.layers, layers, steps, strict=True):
         source = _source(layer)
         learns = any(backward.params[planned.index]) and source != "parameter"
@@ -86,6 +91,7 @@ def program_layers(
                 params=tuple(layer.params),
                 wants=wants,
                 runs_backward=backward.layers[planned.index],
+                keeps=tuple(keeps_all or blob.name in (kept or ()) for blob in tops),
                 is_loss=tuple(bool(weight) for weight in layer.loss_weights),
                 forward=partial(layer.forward, bottoms, tops),
                 backward=_backward(layer, bottoms, tops, wants),
@@ -103,18 +109,25 @@ def _source(layer: Layer) -> str | None:
     return None if layer.is_source else ""
 
 
-def _operation(layer: Layer, step: Step | None) -> Operation | ProgramOnly | None:
+def _operation(layer: Layer, step: Step | None) -> Operation | ProgramOperation | None:
     """The operation; unlike for a runner, those of any number of bottoms may have any rank."""
     if isinstance(layer, TVLoss):
         return TotalVariation(layer.beta, layer.epsilon, layer.is_nine_point)
     if isinstance(layer, Pad):
         return Border(layer.pads, layer.mode)
-    if isinstance(layer, Moments) and layer.axis == 2 and len(layer.param.bottom) == 1:
-        is_full = layer.second == MomentsParameter.FULL
-        return MomentMatrix(layer.mean_scale) if is_full else None
+    if isinstance(layer, Moments) and _is_plain(layer):
+        return MeanMoments(layer.mean_scale, layer.second == MomentsParameter.FULL)
+    if isinstance(layer, RelativeLoss):
+        return RelativeDistance()
     if step is not None:
         return step.operation
     return of_any_number(layer) if isinstance(layer, Split | EuclideanLoss | Event) else None
+
+
+def _is_plain(layer: Moments) -> bool:
+    """Whether moments are those of maps without a mask, and not of each channel with itself."""
+    one_bottom = len(layer.param.bottom) == 1
+    return one_bottom and layer.axis == 2 and layer.second != MomentsParameter.DIAGONAL
 
 
 def _backward(

@@ -24,6 +24,7 @@ from nst.proto import SolverParameter, StyleTransferParameter
 from nst.solvers import LBFGS, solver_class
 from nst.solvers.lbfgs import correction_pairs
 from nst.style import augment
+from nst.style.device_memory import fitted_on_device
 from nst.style.feature_net import image_blob
 from nst.style.job import StyleJob
 from nst.style.machine_memory import available_bytes, resident_bytes
@@ -120,6 +121,8 @@ def fitted(job: StyleJob) -> StyleJob:
     Only where a rough count comes near to what is free is the job probed. Raises UsageError, with the
     largest size that fits, if no history makes it fit.
     """
+    if job.backend.free_bytes() is not None:
+        return fitted_on_device(job)
     free = available_bytes()
     if free is None or rough_bytes(job) < free / 3:
         return job

@@ -146,6 +146,7 @@ class FeatureNet:
             dtype=self._dtype,
             rng=RandomSource(0),
             recycle_gradients=True,  # there are none
+            keep_values={tap.blob for tap in self.objective.content},
         )
         return _loaded(net, self._weights)
 

@@ -110,8 +110,9 @@ class HostDevice(Device):
         *,
         bytes_free: int = 1 << 40,
         fuses_gates: bool = False,
+        has_bf16: bool = True,
     ) -> None:
-        self.fuses_gates = fuses_gates
+        self.fuses_gates, self.has_bf16 = fuses_gates, has_bf16
         self.xp = DEVICE_ARRAYS
         self.kernels = HostKernels()
         self.description = "a processor that stands in for a GPU"

@@ -15,7 +15,7 @@ from nst.backend.cuda.graphs import Task
 from nst.backend.cuda.program.program import CudaProgram
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
-from nst.errors import BackendError
+from nst.errors import BackendError, UsageError
 from nst.io.prototxt import parse_net
 from nst.net import Net
 
@@ -99,7 +99,51 @@ INCEPTION = (
     + 'layer { name: "tv" type: "TVLoss" bottom: "data" top: "tv" loss_weight: 5'
     + " tv_loss_param { form: NINE_POINT } }"
 )
-NETS = {"vgg": VGG, "inception": INCEPTION}
+
+
+def pad(name: str, bottom: str, mode: str) -> str:
+    return f"""
+layer {{ name: "{name}" type: "Pad" bottom: "{bottom}" top: "{name}"
+        pad_param {{ pad_h: 1 pad_w: 1 mode: {mode} }} }}"""
+
+
+def moments_loss(bottom: str, channels: int, weight: float, second: str) -> str:
+    """A relative loss between moments and an input."""
+    width = 1 + (channels if second == "FULL" else 0)
+    return f"""
+layer {{ name: "m_{bottom}" type: "Moments" bottom: "{bottom}" top: "m_{bottom}"
+        moments_param {{ second: {second} mean_scale: 1.5 }} }}
+layer {{ name: "t_{bottom}" type: "Input" top: "t_{bottom}"
+        input_param {{ shape {{ dim: 1 dim: {channels} dim: {width} }} }} }}
+layer {{ name: "l_{bottom}" type: "RelativeLoss" bottom: "m_{bottom}" bottom: "t_{bottom}"
+        top: "l_{bottom}" loss_weight: {weight} }}"""
+
+
+def relative_content(bottom: str, shape: Sequence[int], weight: float) -> str:
+    dims = " ".join(f"dim: {size}" for size in shape)
+    return f"""
+layer {{ name: "t_s" type: "Input" top: "t_s" input_param {{ shape {{ {dims} }} }} }}
+layer {{ name: "e_s" type: "Event" bottom: "{bottom}" bottom: "t_s" top: "e_s" }}
+layer {{ name: "l_s" type: "RelativeLoss" bottom: "e_s" bottom: "t_s" top: "l_s"
+        loss_weight: {weight} }}"""
+
+
+PADDED = (  # as preset `fine` makes it
+    PICTURE
+    + pad("p_c1", "data", "REPLICATE")
+    + convolution("c1", "p_c1", 16, "kernel_size: 3")
+    + pad("p_c2", "c1", "REFLECT")
+    + convolution("c2", "p_c2", 24, "kernel_size: 3")
+    + pooling("p1", "c2")
+    + pad("p_c3", "p1", "CIRCULAR")
+    + convolution("c3", "p_c3", 32, "kernel_size: 3")
+    + convolution("c4", "c3", 32)
+    + moments_loss("c1", 16, 3.0, "FULL")
+    + moments_loss("c3", 32, 2.0, "NONE")
+    + gram_loss("c4", 32, 20.0)
+    + relative_content("c3", (1, 32, 19, 23), 5.0)
+)
+NETS = {"vgg": VGG, "inception": INCEPTION, "padded": PADDED}
 TOLERANCES = {"fp32": (1e-6, 2e-6), "fp16": (2e-3, 0.06), "bf16": (2e-2, 0.2)}
 """Of the loss, and of the picture's gradient in the L2 norm, against float64. 16-bit gradients differ
 mostly by
@@ -190,6 +234,13 @@ def test_a_gate_may_be_part_of_the_convolution(
     assert error(gradient(net), expected["vgg"][0][1]) < 2e-6
 
 
+def test_a_net_as_the_default_preset_makes_it_needs_no_code_of_its_layers() -> None:
+    net = compiled(PADDED)
+    net.forward_backward()
+
+    assert program_of(net).run.foreign == set()
+
+
 def test_a_layer_of_its_own_code_runs_in_the_middle() -> None:
     net = compiled(INCEPTION)
     net.forward_backward()
@@ -255,6 +306,24 @@ def test_a_net_without_backward_keeps_all_values() -> None:
             assert error(net.blobs[name].to_host(), reference.blobs[name].data) < 2e-6
 
 
+def test_only_named_values_may_be_kept() -> None:
+    text = VGG.split('layer { name: "t_c1"')[0]
+    text = text.replace('type: "Parameter" top: "data"', 'type: "Input" top: "data"')
+    text = text.replace("parameter_param", "input_param").replace('filler { type: "gaussian" }', "")
+    backend = CudaBackend(HostDevice())
+    net = build(backend, text, recycle_gradients=True, keep_values={"c4"})
+    everything = build(backend, text, recycle_gradients=True)
+    reference = build(NumpyBackend(), text)
+    for n in (net, everything, reference):
+        n.forward_from_to()
+
+    for name in ("c4", "g_c1"):  # what is planar is there in any case
+        assert error(net.blobs[name].to_host(), reference.blobs[name].data) < 2e-6
+    with pytest.raises(BackendError, match="'c5': its values were not kept"):
+        _ = net.blobs["c5"].data
+    assert program_of(net).run.arena_bytes < program_of(everything).run.arena_bytes / 1.5
+
+
 def test_new_weights_are_used(expected: dict[str, list[tuple[float, np.ndarray]]]) -> None:
     net, reference = compiled(), build(NumpyBackend(), VGG, dtype=np.float64)
     for n in (net, reference):
@@ -304,6 +373,27 @@ def test_layers_may_run_by_themselves_after_a_program() -> None:
         n.forward_from_to(0, n.layer_index("p1"))
 
     assert error(net.blobs["p1"].to_host(), reference.blobs["p1"].data) < 2e-6
+
+
+def test_a_gpu_without_bf16_calibrates_in_fp32(
+    expected: dict[str, list[tuple[float, np.ndarray]]],
+) -> None:
+    net = compiled(precision="fp16", has_bf16=False)
+
+    assert net.forward_backward() == pytest.approx(expected["vgg"][0][0], rel=2e-3)
+    with pytest.raises(UsageError, match="this GPU has no bf16"):
+        net.backend.at_precision("bf16")
+
+
+def test_joined_maps_of_any_width() -> None:
+    text = PICTURE + convolution("a", "data", 20) + convolution("b", "data", 12)
+    text += 'layer { name: "cat" type: "Concat" bottom: "a" bottom: "b" top: "cat" }'
+    text += gram_loss("cat", 32, 10.0)
+    net, reference = compiled(text), build(NumpyBackend(), text, dtype=np.float64)
+    for n in (net, reference):
+        n.forward_backward()
+
+    assert error(gradient(net), reference.blobs["data"].diff) < 2e-6
 
 
 def test_a_callback_sees_every_layer(expected: dict[str, list[tuple[float, np.ndarray]]]) -> None:

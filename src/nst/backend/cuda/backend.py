@@ -18,10 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 from nst.backend.cuda.cublas import Matrix
 from nst.backend.cuda.device import PRECISIONS, Array, Device, Precision
 from nst.backend.cuda.graphs import ALIGNMENT, Graph, Task
+from nst.backend.cuda.program.dry import bytes_needed
 from nst.backend.cuda.program.program import CudaProgram
 from nst.backend.cuda.vectors import STORAGE, VectorSteps
 from nst.backend.geometry import ConvGeometry, PoolGeometry
-from nst.backend.operations import ProgramLayer
+from nst.backend.programs import ProgramLayer
 from nst.errors import BackendError, UsageError
 
 DEFAULT_PRECISION = "fp32"
@@ -55,12 +56,22 @@ class CudaBackend(VectorSteps):
             raise UsageError(
                 f"precision: unknown (got {precision!r}, expected one of {', '.join(PRECISIONS)})"
             )
+        if precision == "bf16" and not self.device.has_bf16:
+            raise UsageError(
+                "precision: this GPU has no bf16 (got bf16, expected fp32, tf32 or fp16)"
+            )
         return type(self)(self.device, precision=precision)
 
     def program(self, layers: Sequence[ProgramLayer]) -> CudaProgram | None:
         if any(blob.dtype != np.float32 for layer in layers for blob in layer.top_blobs):
             return None  # float64 is for checks: by the layers' own code
         return CudaProgram(self.device, self.precision, layers)
+
+    def program_bytes(self, layers: Sequence[ProgramLayer]) -> int:
+        return bytes_needed(self.precision, layers, self.device.fuses_gates)
+
+    def free_bytes(self) -> int:
+        return self.device.free_bytes()
 
     # ---- arrays --------------------------------------------------------------------------------
 

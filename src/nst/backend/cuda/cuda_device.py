@@ -16,15 +16,20 @@ from nst.backend.cuda.graphs import ITEM_BYTES, Graph
 from nst.backend.cuda.kernels import CudaKernels
 from nst.backend.cuda.plan_cache import PlanCache
 from nst.backend.cuda.plans import Numerics, Plan, Planner
+from nst.backend.cuda.storage import stored
 from nst.errors import BackendError
 
 log = logging.getLogger("nst.cuda")
 
-HOPPER = 90
+AMPERE, HOPPER = 80, 90
+"""Compute capabilities."""
 FIRST_HOPPER_CUDNN = 92400
 """From 9.24 on the fused gradient of a convolution is a kernel made for Hopper."""
 
 _TIMED_LAUNCHES = 3
+
+_TILE = 1 << 14
+"""Random values that operands are made of while plans are timed."""
 
 
 class CudaDevice(Device):
@@ -54,6 +59,7 @@ class CudaDevice(Device):
         self._cache = PlanCache(f"{self.name}; driver {cupy.cuda.runtime.driverGetVersion()}")
         self._deterministic = deterministic
         self._planners: dict[bool, Planner] = {}
+        self.has_bf16 = self.capability >= AMPERE
         old = self._cudnn.version < FIRST_HOPPER_CUDNN
         self.fuses_gates = self.capability > HOPPER or (self.capability == HOPPER and not old)
         if self.capability == HOPPER and old:
@@ -112,13 +118,14 @@ class CudaDevice(Device):
 
     def record(self, work: Launch) -> Launch:
         stream = self.stream
-        stream.begin_capture()
-        try:
-            work()
-        except BaseException:
-            stream.end_capture()
-            raise
-        graph = stream.end_capture()
+        with stream:  # of whatever thread this is
+            stream.begin_capture()
+            try:
+                work()
+            except BaseException:
+                stream.end_capture()
+                raise
+            graph = stream.end_capture()
         graph.upload(stream)
         return lambda: graph.launch(stream)
 
@@ -137,11 +144,12 @@ class CudaDevice(Device):
         return float(self.xp.cuda.get_elapsed_time(begin, end)) / 1e3 / _TIMED_LAUNCHES
 
     def _random(self, graph: Graph, operand: str) -> Array:
-        """Values between 0 and 1 in the storage of a graph."""
+        """Values between 0 and 1 in the storage of a graph: one small tile again and again."""
         count = graph.nbytes(operand) // ITEM_BYTES[graph.storage]
-        values = self.xp.random.random(count, dtype=np.float32)
-        if graph.storage == "bf16":
-            return (values.view(np.uint32) >> 16).astype(np.uint16)
-        return values.astype(
-            {"fp16": np.float16, "fp64": np.float64}.get(graph.storage, np.float32)
-        )
+        tile = np.random.default_rng(0).random(_TILE, np.float32)
+        values = self.upload(stored(tile, graph.storage))
+        result = self.empty((count,), values.dtype)
+        whole = count - count % _TILE
+        result[:whole].reshape(-1, _TILE)[...] = values
+        result[whole:] = values[: count - whole]
+        return result

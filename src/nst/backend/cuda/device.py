@@ -56,6 +56,7 @@ class Device(ABC):
     xp: Any
     kernels: KernelLauncher
     description: str
+    has_bf16 = True
     fuses_gates = False
     """Whether cuDNN's gradient with a ReLU's gate is faster than the gradient and a kernel for the gate."""
     _scratch: Array | None = None

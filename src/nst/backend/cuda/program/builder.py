@@ -12,7 +12,8 @@ from nst.backend.cuda.graphs import ITEM_BYTES
 from nst.backend.cuda.program.places import BlobMemory, Buffer, Part, Pinned, Place
 from nst.backend.cuda.program.tape import Tape
 from nst.backend.cuda.program.values import Gate, Value
-from nst.backend.operations import BlobLike, ProgramLayer
+from nst.backend.operations import BlobLike
+from nst.backend.programs import ProgramLayer
 
 REDUCTION_BLOCKS = 1024
 """Most partial sums of a reduction."""
@@ -51,6 +52,11 @@ class Builder:
         self.observations = Pinned(None, 0)
         self.scalars = self.pinned(np.array([0.0, 1.0], np.float32))
         """Constants for products that read their factors on the device."""
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one value of a map."""
+        return ITEM_BYTES[self.precision.storage]
 
     # ---- places ------------------------------------------------------------------------------------
 

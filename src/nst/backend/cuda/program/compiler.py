@@ -16,7 +16,7 @@ from nst.backend.cuda.graphs import ITEM_BYTES
 from nst.backend.cuda.program.builder import Builder
 from nst.backend.cuda.program.places import Buffer, Pinned
 from nst.backend.cuda.program.values import Gate, Term, Value
-from nst.backend.operations import ProgramLayer
+from nst.backend.programs import ProgramLayer
 
 
 class Unsupported(Exception):
@@ -44,6 +44,8 @@ class Compiler(Builder):
         """The last value of every blob of the forward pass: the layout of its gradient."""
         self.shared: dict[int, int] = {}
         """Blobs whose values are another blob's."""
+        self.maps: dict[int, tuple[Value, Value]] = {}
+        """Planar values and the maps that were made of them."""
         self.converted: dict[int, Value] = {}
         """Maps of inputs, made when somebody has written to them."""
         self.filters: dict[tuple[int, int], Pinned] = {}
@@ -60,6 +62,8 @@ class Compiler(Builder):
         """Bottoms of Event and Gram."""
         self.compared: dict[int, tuple[Value, Value]] = {}
         """Bottoms of distances, in one layout."""
+        self.shares: dict[int, Pinned] = {}
+        """1 / |target|^2 of relative distances."""
 
     # ---- values ------------------------------------------------------------------------------------
 
@@ -76,12 +80,15 @@ class Compiler(Builder):
         value = self.value(number)
         if value.is_map:
             return value
+        before, result = self.maps.get(number, (None, value))
+        if before is value:
+            return result
         if len(value.shape) != 4 or value.count == 0:
             raise Unsupported
         result = self.new_map(value.shape, self.exponents.get(f"a{number}", 0))
         n, c, h, w = value.shape
         sizes = (n, c, h, w, result.padded, 2.0**result.exponent)
-        if self._is_input(number):
+        if self.is_input(number):
             root = self.root(number)
             if root not in self.converted:
                 self.converted[root] = self._converted_input(root, result, sizes)
@@ -89,7 +96,7 @@ class Compiler(Builder):
         else:
             self.kernel("to_map", result.groups, value.place, result.place, *sizes)
         self.observe(f"a{number}", result)
-        self.values[number] = result
+        self.maps[number] = value, result
         return result
 
     def planes_of(self, number: int) -> Value:
@@ -111,7 +118,8 @@ class Compiler(Builder):
             number = self.shared[number]
         return number
 
-    def _is_input(self, number: int) -> bool:
+    def is_input(self, number: int) -> bool:
+        """Whether a blob is one that users write between runs."""
         number = self.root(number)
         return any(layer.source == "input" and number in layer.tops for layer in self.layers)
 
@@ -127,6 +135,18 @@ class Compiler(Builder):
 
         self.refreshes.append((self.blobs[number], convert))
         return result
+
+    def keep_values(self) -> set[int]:
+        """Keeps to the end of the tape what is wanted after a run; returns the numbers of those blobs."""
+        wanted = {
+            number
+            for layer in self.layers
+            for number, keeps in zip(layer.tops, layer.keeps, strict=True)
+            if keeps and number in self.values
+        }
+        places = (self.values[number].place for number in wanted)
+        self.tape.keep(place for place in places if isinstance(place, Buffer))
+        return wanted
 
     # ---- gradients ---------------------------------------------------------------------------------
 
@@ -149,10 +169,10 @@ class Compiler(Builder):
         terms = sorted(self.terms.pop(number), key=lambda term: term.can_add)
         gated = False
         for i, term in enumerate(terms):
-            last = (
-                gate if i == len(terms) - 1 else None
-            )  # all of the sum passes the gate, at the end
-            gated = self._emit(term, out, i > 0, last, f"d{number}")
+            is_last = (
+                i == len(terms) - 1
+            )  # the gate is for all of the sum, and so for the last term
+            gated = self._emit(term, out, i > 0, gate if is_last else None, f"d{number}")
         if gate is not None and not gated:
             self.combine(out, 1.0, None, 0.0, out, gate=gate)
 

@@ -10,7 +10,13 @@ from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.places import Pinned, Place
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.cuda.program.weights import Filters, bias_of
-from nst.backend.operations import Convolve, Fork, Pool, ProgramLayer, Rectify
+from nst.backend.operations import (
+    Convolve,
+    Fork,
+    Pool,
+    Rectify,
+)
+from nst.backend.programs import Border, ProgramLayer
 
 
 def forward(compiler: Compiler, layer: ProgramLayer) -> None:
@@ -168,7 +174,7 @@ def _readers(compiler: Compiler, number: int, after: int) -> list[ProgramLayer]:
 
 def _only_forward(readers: list[ProgramLayer]) -> bool:
     """Whether no reader needs the values themselves when it runs backward."""
-    return all(isinstance(reader.operation, Convolve | Pool) for reader in readers)
+    return all(isinstance(reader.operation, Convolve | Pool | Border) for reader in readers)
 
 
 def is_small_pool(layer: ProgramLayer) -> bool:

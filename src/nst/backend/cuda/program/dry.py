@@ -14,9 +14,8 @@ from nst.backend.cuda.device import Device, Launch, Precision
 from nst.backend.cuda.graphs import Graph
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.operations import compile_backward, compile_forward
-from nst.backend.cuda.program.places import Buffer
 from nst.backend.cuda.program.tape import place_buffers
-from nst.backend.operations import ProgramLayer
+from nst.backend.programs import ProgramLayer
 
 
 def bytes_needed(precision: Precision, layers: Sequence[ProgramLayer], fuses_gates: bool) -> int:
@@ -29,9 +28,7 @@ def bytes_needed(precision: Precision, layers: Sequence[ProgramLayer], fuses_gat
     compile_forward(compiler)
     if any(layer.runs_backward for layer in layers):
         compile_backward(compiler)
-    else:
-        places = [value.place for value in compiler.values.values()]
-        compiler.tape.keep(place for place in places if isinstance(place, Buffer))
+    compiler.keep_values()
     return place_buffers(compiler.tape.buffers) + device.made
 
 

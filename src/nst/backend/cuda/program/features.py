@@ -9,7 +9,13 @@ from nst.backend.cuda.program.rectifiers import Done
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.geometry import PoolGeometry
 from nst.backend.operations import Gate as GateOperation
-from nst.backend.operations import Join, Multiply, Normalise, Pool, ProgramLayer
+from nst.backend.operations import (
+    Join,
+    Multiply,
+    Normalise,
+    Pool,
+)
+from nst.backend.programs import ProgramLayer
 
 MOST_TAPS = 255
 """Window positions that one byte can tell apart."""
@@ -129,10 +135,10 @@ def fork_backward(compiler: Compiler, layer: ProgramLayer) -> None:
 def join_forward(compiler: Compiler, layer: ProgramLayer) -> None:
     """Concatenation of channels, at the scale of the first bottom."""
     assert isinstance(layer.operation, Join)
+    if any(blob.shape[1] % 8 for blob in layer.bottom_blobs):
+        raise Unsupported  # the channels that fill up a group of 8 would stay unwritten
     parts = [compiler.map_of(number) for number in layer.bottoms]
     y = compiler.new_map(layer.top_blobs[0].shape, min(part.exponent for part in parts))
-    if y.shape[1] % 8:
-        raise Unsupported
     first = 0
     for part in parts:
         scale = 2.0 ** (y.exponent - part.exponent)
@@ -157,17 +163,13 @@ def join_backward(compiler: Compiler, layer: ProgramLayer) -> None:
 class _Channels(Term):
     """A range of a joined gradient's channels."""
 
+    can_add = True
+
     def __init__(self, compiler: Compiler, dy: Value, first: int) -> None:
         self.compiler, self.dy, self.first = compiler, dy, first
 
-    @property
-    def can_add(self) -> bool:  # type: ignore[override]
-        return True
-
     def emit(self, out: Value, adds: bool, gate: Gate | None) -> bool:
         channels = out.shape[1]
-        if out.padded != channels and not adds:
-            raise Unsupported  # the channels that fill up the last group would stay unwritten
         scale = 2.0 ** (out.exponent - self.dy.exponent)
         sizes = (out.place, out.padded, 0, channels, out.positions, scale, int(adds))
         source = (self.dy.place, self.dy.padded, self.first)

@@ -9,7 +9,7 @@ from nst.backend.cuda.device import Launch
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.places import BlobMemory
 from nst.backend.cuda.program.values import Gate, Term, Value
-from nst.backend.operations import ProgramLayer
+from nst.backend.programs import ProgramLayer
 
 
 def forward(compiler: Compiler, layer: ProgramLayer) -> None:

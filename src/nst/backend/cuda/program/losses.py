@@ -4,108 +4,38 @@ from __future__ import annotations
 
 import math
 
-from nst.backend.cuda.cublas import Matrix
-from nst.backend.cuda.device import Launch
+import numpy as np
+
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
-from nst.backend.cuda.program.places import Part, Place
+from nst.backend.cuda.program.moments import Product, multiply_features
+from nst.backend.cuda.program.places import Pinned, Place
 from nst.backend.cuda.program.values import Gate, Term, Value
-from nst.backend.operations import Distance, GramMatrix, ProgramLayer, TotalVariation
-
-GRAM_TARGET = 2.0**11
-"""Largest value of the 16-bit matrix that a Gram's gradient multiplies by."""
-
+from nst.backend.operations import Distance, GramMatrix
+from nst.backend.programs import ProgramLayer, TotalVariation
 
 # ---- Gram matrices --------------------------------------------------------------------------------------
 
 
 def gram_forward(compiler: Compiler, layer: ProgramLayer) -> None:
-    """G = scale * F F^T per image in fp32, from features in any storage."""
+    """G = scale * F F^T per image in fp32, exactly symmetric."""
     operation = layer.operation
     assert isinstance(operation, GramMatrix)
     x = compiler.map_of(layer.bottoms[0])
     y = Value(layer.top_blobs[0].shape, compiler.memory(layer.tops[0]), False)
-    products(compiler, x, y.place, _scale(operation, x))
+    multiply_features(compiler, x, y.place, x.shape[1], _scale(operation, x))
+    compiler.kernel("symmetrise", y.count, y.place, x.shape[0], x.shape[1], storage="fp32")
     compiler.values[layer.tops[0]] = y
     compiler.gated[layer.index] = x
 
 
-def products(compiler: Compiler, x: Value, y: Place, scale: float) -> None:
-    """y = scale * F F^T per image, symmetric to the last bit."""
-    images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
-    alpha = scale * 2.0 ** (-2 * x.exponent)
-    storage, device, tf32 = compiler.precision.storage, compiler.device, compiler.precision.tf32
-
-    def bind() -> Launch:
-        step = pixels * x.padded
-        left = Matrix(x.place.address, storage, x.padded, True, step)
-        right = Matrix(x.place.address, storage, x.padded, False, step)
-        out = Matrix(y.address, "fp32", channels, False, channels * channels)
-        sizes = (channels, channels, pixels)
-        options = {"matrices": images, "tf32": tf32}
-        return lambda: device.multiply(left, right, out, sizes, alpha=alpha, **options)  # type: ignore[arg-type]
-
-    compiler.tape.add("gram", bind, (x.place, y))
-    threads = images * channels * channels
-    compiler.kernel("symmetrise", threads, y, images, channels, storage="fp32")
-
-
 def gram_backward(compiler: Compiler, layer: ProgramLayer) -> None:
-    number = layer.tops[0]
+    operation, number = layer.operation, layer.tops[0]
+    assert isinstance(operation, GramMatrix)
     if layer.wants[0] and compiler.has_gradient(number):
-        d = compiler.gradient(
-            number, Value(layer.top_blobs[0].shape, compiler.memory(number), False)
-        )
-        operation, x = layer.operation, compiler.gated[layer.index]
-        assert isinstance(operation, GramMatrix)
+        x, shape = compiler.gated[layer.index], layer.top_blobs[0].shape
+        d = compiler.gradient(number, Value(shape, compiler.memory(number), False))
         scale = _scale(operation, x) if operation.scales_gradient else 1.0
-        compiler.add_term(layer.bottoms[0], ProductTerm(compiler, x, d, scale))
-
-
-class ProductTerm(Term):
-    """dF = scale * (d + d^T) F, as one product into the gradient's buffer.
-
-    The matrix is stored with a power of two of its own, found on the device in every run, because G - A
-    shrinks by orders of magnitude while the picture gets better.
-    """
-
-    can_add = True
-
-    def __init__(self, compiler: Compiler, x: Value, d: Value, scale: float) -> None:
-        self.compiler, self.x, self.d, self.scale = compiler, x, d, scale
-
-    def emit(self, out: Value, adds: bool, gate: Gate | None) -> bool:
-        compiler, x = self.compiler, self.x
-        images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
-        matrix, alpha = self._matrix(x, self.scale * 2.0 ** (out.exponent - x.exponent))
-        storage, device, tf32 = compiler.precision.storage, compiler.device, compiler.precision.tf32
-        scalars = compiler.scalars
-
-        def bind() -> Launch:
-            step = pixels * x.padded
-            left = Matrix(x.place.address, storage, x.padded, False, step)
-            right = Matrix(matrix.address, storage, x.padded, False, channels * x.padded)
-            target = Matrix(out.place.address, storage, x.padded, False, step)
-            beta = scalars.address + 4 * int(adds)
-            sizes = (pixels, x.padded, channels)
-            options = {"alpha": alpha.address, "beta": beta, "matrices": images, "tf32": tf32}
-            return lambda: device.multiply(left, right, target, sizes, on_device=True, **options)  # type: ignore[arg-type]
-
-        compiler.tape.add("gram gradient", bind, (x.place, matrix, alpha, out.place))
-        return False
-
-    def _matrix(self, x: Value, factor: float) -> tuple[Place, Place]:
-        """p * (d + d^T) in the maps' storage, p a power of two, and factor / p as a float on the device."""
-        compiler, count, channels = self.compiler, self.d.count, x.shape[1]
-        factors, alpha = compiler.tape.buffer(16), compiler.tape.buffer(4)
-        matrix = compiler.tape.buffer(x.shape[0] * channels * x.padded * 4)
-        compiler.zero(Part(factors, 8))
-        compiler.kernel("gram_gradient_scale", min(count, 1 << 18), self.d.place, factors, count)
-        threads = x.shape[0] * channels * x.padded
-        sizes = (x.shape[0], channels, x.padded, GRAM_TARGET)
-        compiler.kernel("gram_gradient", threads, self.d.place, matrix, factors, *sizes)
-        compiler.zero(alpha)
-        compiler.kernel("axpy", 1, Part(factors, 4), alpha, 1, factor, 0, storage="fp32")
-        return matrix, alpha
+        compiler.add_term(layer.bottoms[0], Product(compiler, x, d.place, scale))
 
 
 def _scale(operation: GramMatrix, x: Value) -> float:
@@ -167,6 +97,66 @@ def _operands(compiler: Compiler, layer: ProgramLayer) -> tuple[Value, Value]:
 def _images(layer: ProgramLayer) -> int:
     shape = layer.bottom_blobs[0].shape
     return max(1, shape[0]) if shape else 1
+
+
+# ---- distances measured by their target ------------------------------------------------------------------
+
+
+def relative_forward(compiler: Compiler, layer: ProgramLayer) -> None:
+    """L = |a - b|^2 / |b|^2, of one image and a target that is an input."""
+    root = compiler.root(layer.bottoms[1])
+    if _images(layer) != 1 or not compiler.is_input(root):
+        raise Unsupported
+    a, b = _operands(compiler, layer)
+    share = _share_of(compiler, root)
+    storage = compiler.precision.storage if a.is_map else "fp32"
+    partials, blocks = compiler.partials(a.groups)
+    scales = (2.0**-a.exponent, b.place, 2.0**-b.exponent)
+    operands = (a.place, *scales, partials, a.groups)
+    compiler.kernel("squared_distance", blocks * 256, *operands, storage=storage)
+    square, loss = compiler.tape.buffer(4), compiler.memory(layer.tops[0])
+    compiler.kernel("finish_sum", 256, partials, square, blocks, 1.0, 0, storage="fp32")
+    compiler.zero(loss)
+    compiler.kernel("axpy", 1, square, loss, 1, 1.0, share, storage="fp32")
+    compiler.values[layer.tops[0]] = Value((), loss, False)
+    compiler.shares[layer.index] = share
+
+
+def relative_backward(compiler: Compiler, layer: ProgramLayer) -> None:
+    if layer.wants[0]:
+        compiler.add_term(layer.bottoms[0], _RelativeTerm(compiler, layer))
+
+
+class _RelativeTerm(Term):
+    """da = 2 weight / |b|^2 * (a - b)."""
+
+    def __init__(self, compiler: Compiler, layer: ProgramLayer) -> None:
+        self.compiler, self.layer = compiler, layer
+        self.a, self.b = compiler.compared[layer.index]
+        self.is_map = self.a.is_map
+
+    def emit(self, out: Value, adds: bool, gate: Gate | None) -> bool:
+        compiler, scale = self.compiler, 2.0**out.exponent
+        weight = compiler.memory(self.layer.tops[0], "diff")
+        factor, share = compiler.tape.buffer(4), compiler.shares[self.layer.index]
+        compiler.zero(factor)
+        compiler.kernel("axpy", 1, weight, factor, 1, 2.0, share, storage="fp32")
+        alpha, beta = scale * 2.0**-self.a.exponent, -scale * 2.0**-self.b.exponent
+        compiler.combine(self.a, alpha, self.b, beta, out, gate=gate, scalar=factor)
+        return True
+
+
+def _share_of(compiler: Compiler, number: int) -> Pinned:
+    """1 / |b|^2 of an input in double, on the device; found when somebody has written to it."""
+    blob, device = compiler.blobs[number], compiler.device
+    array = device.empty((1,), np.float64)
+
+    def measure() -> None:
+        values = blob.backend.to_host(blob.data).astype(np.float64)
+        array[...] = device.upload(np.array([1.0 / ((values * values).sum() or 1.0)]))
+
+    compiler.refreshes.append((blob, measure))
+    return Pinned(array, device.address(array))
 
 
 # ---- total variation ------------------------------------------------------------------------------------

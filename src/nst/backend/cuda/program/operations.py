@@ -15,19 +15,22 @@ from nst.backend.cuda.program.compiler import Compiler, Emitter, Unsupported
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Value
 from nst.backend.operations import (
-    Border,
     Convolve,
     Distance,
     Fork,
     Gate,
     GramMatrix,
     Join,
-    MomentMatrix,
     Multiply,
     Normalise,
     Pool,
-    ProgramLayer,
     Rectify,
+)
+from nst.backend.programs import (
+    Border,
+    MeanMoments,
+    ProgramLayer,
+    RelativeDistance,
     TotalVariation,
 )
 
@@ -44,7 +47,8 @@ EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
     Distance: (losses.distance_forward, losses.distance_backward),
     TotalVariation: (losses.variation_forward, losses.variation_backward),
     Border: (borders.forward, borders.backward),
-    MomentMatrix: (moments.forward, moments.backward),
+    MeanMoments: (moments.forward, moments.backward),
+    RelativeDistance: (losses.relative_forward, losses.relative_backward),
 }
 
 

@@ -26,27 +26,13 @@ class Pinned:
     address: int
 
 
-@dataclass(eq=False)
-class Part:
-    """Bytes from an offset on of another place."""
-
-    whole: Buffer | Pinned
-    offset: int
-
-    @property
-    def address(self) -> int:
-        return self.whole.address + self.offset
-
-
 class BlobMemory:
-    """The planar memory of a blob, its data or its diff. The program holds the array: as long as the blob
-    has the
-    same one, the address is good."""
+    """The planar memory of a blob, its data or its diff. The array is not held here: `run.is_held` tells by
+    reference counts whether users hold it."""
 
     def __init__(self, blob: BlobLike, memory: MemoryLike) -> None:
         self.blob, self.memory = blob, memory
         self._address: int | None = None
-        self._flat: Any = None
 
     def view(self) -> Any:
         """The values as an array of the blob's shape, without telling anybody."""
@@ -56,7 +42,6 @@ class BlobMemory:
     def address(self) -> int:
         if self._address is None:
             self._address = self.blob.backend.device.address(self.view())
-            self._flat = self.memory.flat
         return self._address
 
     def is_same(self, other: object) -> bool:
@@ -66,7 +51,29 @@ class BlobMemory:
     @property
     def moved(self) -> bool:
         """Whether the blob has other memory than the one whose address is in use."""
-        return self._address is not None and self.memory.flat is not self._flat
+        if self._address is None:
+            return False
+        address: int = self.blob.backend.device.address(self.memory.flat)
+        return address != self._address
+
+
+@dataclass(eq=False)
+class Part:
+    """Bytes from an offset on of another place."""
+
+    whole: Buffer | Pinned | BlobMemory
+    offset: int
+
+    @property
+    def address(self) -> int:
+        return self.whole.address + self.offset
 
 
 Place = Buffer | Pinned | Part | BlobMemory
+
+
+def part(place: Place, offset: int) -> Part:
+    """The bytes of a place from an offset on."""
+    if isinstance(place, Part):
+        return Part(place.whole, place.offset + offset)
+    return Part(place, offset)

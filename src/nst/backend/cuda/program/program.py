@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 from nst.backend.cuda.device import Array, Device, Precision
 from nst.backend.cuda.program.run import Run
 from nst.backend.cuda.program.scaling import exponents
-from nst.backend.operations import BlobLike, Fork, MemoryLike, ProgramLayer
+from nst.backend.operations import BlobLike, Fork, MemoryLike
+from nst.backend.programs import ProgramLayer
 
 log = logging.getLogger("nst.cuda")
 
-CALIBRATION = Precision.named("bf16")
-"""Of the run that looks for the largest values: as small in memory as fp16, with the range of fp32."""
-
 
 class CudaProgram:
-    """See nst.backend.operations.Program."""
+    """See nst.backend.programs.Program."""
 
     def __init__(
         self, device: Device, precision: Precision, layers: Sequence[ProgramLayer]
@@ -41,6 +39,7 @@ class CudaProgram:
         self._told = device.upload(np.zeros(2 * len(self._losses) + 1, np.float32))
         """Losses, their weights, and how many values were not finite: what is read after every run."""
         self._lend_told()
+        self._learns = any(layer.runs_backward for layer in layers)
         self.run: Run | None = None
         self._terms: dict[str, float] | None = None
         self._went_back = False
@@ -49,6 +48,10 @@ class CudaProgram:
         return self._shapes_now() == self._shapes and (self.run is None or not self.run.has_moved())
 
     def forward(self) -> None:
+        if self.precision.storage == "fp16" and not self._learns:
+            self.run = (
+                None  # features of another picture: they are looked at once, and scaled for that
+            )
         self._ready().forward()
         self._went_back = False
 
@@ -94,7 +97,9 @@ class CudaProgram:
     def _compiled(self) -> Run:
         if self.precision.storage != "fp16":
             return Run(self.device, self.precision, self.layers, {})
-        look = Run(self.device, CALIBRATION, self.layers, {}, calibrating=True)
+        # bf16 takes as little memory as fp16 and has the range of fp32; Turing has none.
+        wide = Precision.named("bf16" if self.device.has_bf16 else "fp32")
+        look = Run(self.device, wide, self.layers, {}, calibrating=True)
         look.forward_backward()
         found = exponents(look.largest())
         del look  # its memory goes before the other's comes

@@ -5,7 +5,8 @@ from __future__ import annotations
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Gate, Term, Value
-from nst.backend.operations import Convolve, ProgramLayer, Rectify
+from nst.backend.operations import Convolve, Rectify
+from nst.backend.programs import ProgramLayer
 
 
 def forward(compiler: Compiler, layer: ProgramLayer) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 from nst.backend.cuda.device import Array, Device, Launch, Precision
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.operations import compile_backward, compile_forward
-from nst.backend.cuda.program.places import Buffer, Pinned
+from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.tape import place_buffers
 from nst.backend.cuda.program.values import Value
-from nst.backend.operations import BlobLike, Fork, MemoryLike, ProgramLayer
+from nst.backend.operations import BlobLike, Fork, MemoryLike
+from nst.backend.programs import ProgramLayer
 from nst.errors import BackendError
 
 
@@ -40,9 +41,7 @@ class Run:
         self._goes_back = any(layer.runs_backward for layer in layers)
         if self._goes_back:
             compile_backward(compiler, counter)
-        else:
-            places = [value.place for value in compiler.values.values()]
-            compiler.tape.keep(place for place in places if isinstance(place, Buffer))
+        self._kept = compiler.keep_values()
         self.arena_bytes = place_buffers(compiler.tape.buffers)
         self._launches = self._bind()
         self.labels = [note.label for note in compiler.tape.notes]
@@ -122,6 +121,8 @@ class Run:
         compiler.observations.address = device.address(observations)
         for _, work in compiler.refreshes:
             work()
+        for blob, _ in compiler.refreshes:
+            blob.data_memory.exposed = False
         return [note.bind() for note in compiler.tape.notes]
 
     def _allocate(self, nbytes: int) -> Array:
@@ -145,7 +146,7 @@ class Run:
         compiler = self._compiler
         for number in self._computed:
             value, blob = compiler.values[number], compiler.blobs[number]
-            kept = isinstance(value.place, Pinned) or not self._goes_back
+            kept = isinstance(value.place, Pinned) or number in self._kept
             memory = blob.data_memory
             memory.pending = _Fill(self.device, compiler, blob, value) if kept else _Lost(blob.name)
             memory.exposed = False

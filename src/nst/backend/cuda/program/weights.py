@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Value
-from nst.backend.operations import BlobLike, Convolve, ProgramLayer
+from nst.backend.cuda.storage import DTYPES, stored
+from nst.backend.operations import BlobLike, Convolve
+from nst.backend.programs import ProgramLayer
 
 
 class Filters:
@@ -30,8 +32,8 @@ class Filters:
         compiler = self.compiler
         key = (id(self.weights), exponent)
         if key not in compiler.filters:
-            place = _upload(compiler, self.weights, partial(self._arrange, exponent))
-            compiler.filters[key] = place
+            arrange = partial(self._arrange, exponent)
+            compiler.filters[key] = _place(compiler, self.weights, self.shape, arrange)
         return compiler.filters[key]
 
     def _arrange(self, exponent: int, host: NDArray[Any]) -> NDArray[Any]:
@@ -52,36 +54,25 @@ def bias_of(compiler: Compiler, layer: ProgramLayer, y: Value, storage: str) -> 
 
     if len(layer.params) < 2:
         return compiler.pinned(stored(np.zeros(y.padded, np.float32), kind))
-    return _upload(compiler, layer.params[1], arrange, kind)
+    return _place(compiler, layer.params[1], (y.padded,), arrange, kind)
 
 
-def _upload(
+def _place(
     compiler: Compiler,
     blob: BlobLike,
+    shape: tuple[int, ...],
     arrange: Callable[[NDArray[Any]], NDArray[Any]],
     storage: str | None = None,
 ) -> Pinned:
-    """A parameter's values, arranged and stored; done again when somebody has written to them."""
-    kind = storage or compiler.precision.storage
-
-    def values() -> NDArray[Any]:
-        return stored(arrange(blob.backend.to_host(blob.data)), kind)
-
-    place = compiler.pinned(values())
+    """An array for a parameter's values, arranged and stored; filled before the first run, and again when
+    somebody has written to the parameter."""
+    kind, device = storage or compiler.precision.storage, compiler.device
+    array = device.empty(shape, DTYPES[kind])
+    place = Pinned(array, device.address(array))
 
     def refresh() -> None:
-        place.array[...] = compiler.device.upload(values())
+        host = arrange(blob.backend.to_host(blob.data))
+        array[...] = device.upload(stored(host, kind))
 
     compiler.refreshes.append((blob, refresh))
     return place
-
-
-def stored(values: NDArray[Any], storage: str) -> NDArray[Any]:
-    """fp32 values rounded to a storage; bf16 as the bits of its numbers."""
-    if storage == "fp32":
-        return np.ascontiguousarray(values, np.float32)
-    if storage == "fp16":
-        with np.errstate(over="ignore"):
-            return values.astype(np.float16)
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

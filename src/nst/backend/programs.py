@@ -1,0 +1,98 @@
+"""What a net tells a backend that compiles whole nets: a frozen record per layer; the program's contract.
+
+A backend may offer programs (`Backend.program`). Besides the operations of runners (nst.backend.operations)
+they know those below; a layer without an operation runs by its own code in the middle. Arrays come in through
+blobs only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from nst.backend.operations import BlobLike, Operation
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """TVLoss, over forward differences or nine points."""
+
+    beta: float
+    epsilon: float
+    nine_point: bool
+
+
+@dataclass(frozen=True)
+class Border:
+    """Pad: a border of `pads` (h, w) places; `mode` is the number of PadParameter.Mode."""
+
+    pads: tuple[int, int]
+    mode: int
+
+
+@dataclass(frozen=True)
+class MeanMoments:
+    """Moments of one bottom: means per channel times `mean_scale`, and with `full` the means of products."""
+
+    mean_scale: float
+    full: bool
+
+
+@dataclass(frozen=True)
+class RelativeDistance:
+    """RelativeLoss of one image: squared distance over the target's own square."""
+
+
+ProgramOperation = TotalVariation | Border | MeanMoments | RelativeDistance
+"""What programs know besides the operations of runners."""
+
+
+@dataclass(frozen=True, eq=False)
+class ProgramLayer:
+    """One layer of a net that is compiled as a whole (`Backend.program`)."""
+
+    index: int
+    name: str
+    operation: Operation | ProgramOperation | None
+    """None: only the layer's own code will do. It then sees planar blobs."""
+    source: str
+    """What feeds the net: "input" (the user writes it between runs), "parameter" (learned); else empty."""
+    bottoms: tuple[int, ...]
+    tops: tuple[int, ...]
+    """Numbers of the blobs; equal numbers are one blob."""
+    bottom_blobs: tuple[BlobLike, ...]
+    top_blobs: tuple[BlobLike, ...]
+    params: tuple[BlobLike, ...]
+    wants: tuple[bool, ...]
+    """Which bottoms get a gradient; parameters get none."""
+    runs_backward: bool
+    keeps: tuple[bool, ...]
+    """Which tops' values are to be there after a run."""
+    is_loss: tuple[bool, ...]
+    """Which tops are scalars of the loss, whose diff is their weight."""
+    forward: Callable[[], None]
+    backward: Callable[[], None]
+    """The layer's own code."""
+
+
+class Program(Protocol):
+    """A compiled net. Inner values and gradients are kept only where the net's plan keeps them."""
+
+    def is_current(self) -> bool:
+        """Whether shapes and memories are still those that it was compiled for."""
+        ...
+
+    def forward(self) -> None: ...
+    def backward(self) -> None:
+        """After `forward`."""
+        ...
+
+    def forward_backward(self) -> None: ...
+    def forget(self) -> None:
+        """The net's layers take over from the first: blobs hold what these write."""
+        ...
+
+    def loss_terms(self) -> dict[str, float]:
+        """The weighted losses of the last run by blob; waits for it."""
+        ...
