@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,13 @@ from nst.backend.cuda.plans import Numerics, Plan, Planner
 from nst.backend.cuda.storage import stored
 from nst.errors import BackendError
 
-log = logging.getLogger("nst.cuda")
-
-AMPERE, HOPPER = 80, 90
-"""Compute capabilities."""
+AMPERE, HOPPER, BLACKWELL = 80, 90, 100
+"""Compute capabilities; the last is that of data centres, not of GeForce."""
 FIRST_HOPPER_CUDNN = 92400
 """From 9.24 on the fused gradient of a convolution is a kernel made for Hopper."""
+
+TUNE = "NST_CUDA_TUNE"
+"""Environment variable: 1 lets plans compete that cuDNN has to compile, up to two seconds each, once."""
 
 _TIMED_LAUNCHES = 3
 
@@ -60,10 +61,14 @@ class CudaDevice(Device):
         self._deterministic = deterministic
         self._planners: dict[bool, Planner] = {}
         self.has_bf16 = self.capability >= AMPERE
-        old = self._cudnn.version < FIRST_HOPPER_CUDNN
-        self.fuses_gates = self.capability > HOPPER or (self.capability == HOPPER and not old)
-        if self.capability == HOPPER and old:
-            log.info("cuDNN 9.24 or newer has faster gradients for this GPU")
+        self._tunes = os.environ.get(TUNE, "0") not in ("", "0")
+        self.fuses_gates = self._tunes and self._has_good_fusion()
+
+    def _has_good_fusion(self) -> bool:
+        """Whether cuDNN has gradients with a gate that are made for this GPU, not for an older one."""
+        if self.capability == HOPPER:
+            return self._cudnn.version >= FIRST_HOPPER_CUDNN
+        return self.capability == BLACKWELL
 
     # ---- memory --------------------------------------------------------------------------------
 
@@ -88,7 +93,8 @@ class CudaDevice(Device):
         planner = self._planners.get(precision.tf32)
         if planner is None:
             timer = None if self._deterministic else self.time
-            planner = Planner(self._cudnn, Numerics(precision.tf32), self._cache, timer)
+            numerics = Numerics(precision.tf32)
+            planner = Planner(self._cudnn, numerics, self._cache, timer, tunes=self._tunes)
             self._planners[precision.tf32] = planner
         return planner.plan(graph)
 

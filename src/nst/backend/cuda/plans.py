@@ -9,6 +9,7 @@ plan from it.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -150,10 +151,20 @@ class Planner:
             return None
         if self.timer is None or len(plans) == 1:
             return plans[0]
-        seconds, best = min(((self.timer(plan), i) for i, plan in enumerate(plans)))
+        seconds, best = min((self._seconds(plan), i) for i, plan in enumerate(plans))
+        if seconds == math.inf:
+            return plans[0]
         log.info("%s: engine %d, %.1f us", graph.task.name, plans[best].engine, seconds * 1e6)
         self._remember(plans[best], seconds)
         return plans[best]
+
+    def _seconds(self, plan: Plan) -> float:
+        """Time per launch; infinite for a plan that cannot be run or has no memory to be tried in."""
+        try:
+            return self.timer(plan) if self.timer else math.inf
+        except (CudnnError, MemoryError) as error:
+            log.debug("engine %d: %s", plan.engine, error)
+            return math.inf
 
     def _configurations(self, operations: Node) -> Iterator[Node]:
         for mode in (Heuristic.A, Heuristic.FALLBACK):
