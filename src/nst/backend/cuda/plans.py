@@ -228,7 +228,8 @@ class Planner:
             return None
 
     def _key(self, graph: Graph) -> str:
-        return f"cuDNN {self.cudnn.version}; tf32 {self.numerics.tf32}; {graph}"
+        choice = f"tf32 {self.numerics.tf32}; tunes {self.tunes}"
+        return f"cuDNN {self.cudnn.version}; {choice}; {graph}"
 
 
 def _notes(config: Node) -> tuple[int, list[int], list[int]]:
