@@ -36,6 +36,7 @@ def grams(made: StyleJob, rgb: np.ndarray) -> np.ndarray:
     """Second moments of the features at three depths, by einsum."""
     net = FeatureNet(made.net, made.objective, made.weights, made.backend)
     net.look_at(made.transform.encode(rgb))
+    net.net.forward_from_to(0, len(net.net.layers) - 1)  # a compiled net keeps no inner values
     found = []
     for tap in ("conv1_1", "conv2_1", "conv3_1"):
         f = net.net.blobs[tap].to_host()[0].astype(float)

@@ -68,6 +68,7 @@ def moments(backend: Backend, rgb: np.ndarray, mask: np.ndarray | None = None) -
     made = job(backend, "")
     net = FeatureNet(made.net, made.objective, made.weights, backend)
     net.look_at(made.transform.encode(rgb))
+    net.net.forward_from_to(0, len(net.net.layers) - 1)  # a compiled net keeps no inner values
     found = []
     for tap in ("conv1_1", "conv1_2"):  # of the picture's own size
         f = net.net.blobs[tap].to_host()[0].astype(float)
