@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from support.tiny import picture, tiny_net, tiny_weights
 
-from nst.backend import Backend
+from nst.backend import Backend, get_backend
+from nst.core import TEST, RandomSource
 from nst.io.prototxt import parse_solver, read_net
+from nst.net import Net
 from nst.proto import StyleTransferParameter
+from nst.style.augment import for_extraction
 from nst.style.job import StyleJob, load_job
 from nst.style.objective_settings import read_objective
 from nst.style.run import StyleRun
@@ -100,3 +103,40 @@ def test_the_style_comes_nearer_in_colour(backend: Backend) -> None:
         return float(np.abs(rgb.mean(axis=(0, 1)) - STYLE.mean(axis=(0, 1))).sum())
 
     assert distance(result.pixels) < distance(CONTENT)
+
+
+@pytest.mark.parametrize("model", ["vgg19", "googlenet"])
+def test_its_loss_falls_on_any_weights_of_a_large_net(model: str) -> None:
+    """He weights of the real shapes; the taps of GoogLeNet lie up to 32 pixels apart."""
+    net = read_net(MODELS / model / "net.prototxt")
+    settings = with_preset(
+        parse_solver(""),
+        parse_solver('max_iter: 3 style_transfer_param { preset: "fine" sizes: 64 }'),
+    )
+    rng = np.random.default_rng(0)
+    shape_giver = Net(
+        for_extraction(net, read_objective(settings.style_transfer_param, net)),
+        backend=get_backend("numpy"),
+        phase=TEST,
+        rng=RandomSource(0),
+    )
+    weights = {}
+    for layer in shape_giver.layers:
+        for blob in layer.params[:1]:
+            spread = np.sqrt(2 / np.prod(blob.shape[1:]))
+            filters = rng.normal(0, spread, blob.shape).astype(np.float32)
+            weights[layer.name] = [filters, np.zeros(blob.shape[0], np.float32)]
+    loaded = load_job(
+        settings,
+        get_backend("auto"),
+        content=picture(48, 64, 1),
+        styles=[picture(64, 56, 2)],
+        net=net,
+        weights=weights,
+    )
+
+    losses = [p.record.loss for p in StyleRun(loaded).run().history]
+
+    assert np.isfinite(losses).all()
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.95 * losses[0]
