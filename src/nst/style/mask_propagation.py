@@ -6,9 +6,9 @@ by layer, through strides, dilation, padding and Caffe's pooling, which rounds u
 touch, so masks that sum to 1 in the picture sum to 1 at every tap.
 
 Resizing a mask to the size of the map is not the same: a map is not the picture scaled down. Without padding
-its first place lies inside, and a pooling that rounds up adds a place beyond the edge. Averaging over whole
-receptive fields (Gatys et al. 2017, "all" and "inside" guides, are its thresholds) was tried and left: fields
-of the deep taps are wider than most regions, and every style leaks into the other's.
+its first place lies inside, and a pooling that rounds up adds a place beyond the edge. Means over whole
+receptive fields, of which the guides of Gatys et al. 2017 are thresholds, were painted side by side: colours
+bleed as far over a border, but a region smaller than the fields of a deep layer has no place of its own there.
 """
 
 from __future__ import annotations
