@@ -20,6 +20,8 @@ class Guide:
         self.roots: Array = None
         self.totals: Array = None
         self._places: Array = None
+        self._columns: Array = None
+        self._all_roots: Array = None
         self._mask: Array = None
 
     def check(self, features: Shape, mask: Shape, axis: int) -> None:
@@ -41,13 +43,12 @@ class Guide:
         return xp.multiply(columns, self.roots, out=self.weighed.data)
 
     def scatter(self, gradient: Array, dx: Array) -> None:
-        """From the gradient of the weighed columns to that of x; `gradient` is used up."""
-        gradient *= self.roots
+        """From the gradient of the weighed columns to that of x; places of weight 0 get 0."""
+        xp = self.layer.backend.xp
         if self._places is None:
-            dx[...] = gradient
-        else:
-            dx[...] = 0
-            dx[:, :, self._places] = gradient
+            xp.multiply(gradient, self.roots, out=dx)
+        else:  # takes some column for each of those places too, quicker than going round them
+            xp.multiply(xp.take(gradient, self._columns, axis=2), self._all_roots, out=dx)
 
     def _read(self, mask: Array) -> None:
         """Roots and places of a mask (1 or M, K), unless it is that of the last forward."""
@@ -58,9 +59,13 @@ class Guide:
             raise self.layer.net_error(f"a mask has no values below 0 (got {float(mask.min())})")
         self._mask = mask.copy()
         counts = (mask > 0).any(axis=0)
-        self._places = None if bool(counts.all()) else xp.flatnonzero(counts)
-        weights = (mask if self._places is None else mask[:, self._places])[:, None, :]
-        self.totals = weights.sum(axis=2, keepdims=True)
+        self.totals = mask.sum(axis=1)[:, None, None]
+        weights = mask[:, None, :]
         if self.normalized:
             weights = weights / (self.totals + (self.totals == 0))  # nothing weighs nothing
-        self.roots = xp.sqrt(weights)
+        self.roots = self._all_roots = xp.sqrt(weights)
+        self._places = None
+        if bool(counts.any()) and not bool(counts.all()):
+            self._places = xp.flatnonzero(counts)
+            self.roots = xp.take(self._all_roots, self._places, axis=2)
+            self._columns = (xp.cumsum(counts) - 1).clip(0, None)

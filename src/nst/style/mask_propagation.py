@@ -8,7 +8,7 @@ touch, so masks that sum to 1 in the picture sum to 1 at every tap.
 Resizing a mask to the size of the map is not the same: a map is not the picture scaled down. Without padding
 its first place lies inside, and a pooling that rounds up adds a place beyond the edge. Means over whole
 receptive fields, of which the guides of Gatys et al. 2017 are thresholds, were painted side by side: colours
-bleed as far over a border, but a region smaller than the fields of a deep layer has no place of its own there.
+bleed as far over a border, but small regions have no place of their own in deep layers.
 """
 
 from __future__ import annotations
