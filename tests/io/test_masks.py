@@ -52,6 +52,15 @@ def test_the_tint_of_a_jpeg_is_grey_and_a_colour_is_not(tmp_path: Path, flags: n
         read_mask(save(tmp_path / "flags.png", flags))
 
 
+def test_what_jpeg_makes_of_black_and_white_is_black_and_white(tmp_path: Path) -> None:
+    halves = np.zeros((32, 48), np.uint8)
+    halves[:, 16:] = 255  # on the border of two blocks
+
+    mask, _ = read_mask(save(tmp_path / "m.jpg", halves ^ 2, quality=90))
+
+    np.testing.assert_array_equal(mask, halves > 0)
+
+
 @pytest.mark.parametrize("region", ["#ff0000", "red", "#f01010"])
 def test_a_region_is_where_the_map_has_its_colour(
     region: str, tmp_path: Path, flags: np.ndarray

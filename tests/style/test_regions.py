@@ -14,6 +14,7 @@ from nst.io.prototxt import parse_solver
 from nst.io.resample import resize
 from nst.net import Net
 from nst.proto import StyleTerm
+from nst.style.identity import differences, identity_of
 from nst.style.job import StyleJob, load_job
 from nst.style.preparation import prepared_net, start_picture
 from nst.style.region_names import region_names
@@ -346,3 +347,17 @@ class TestTheNet:
             UsageError, match=r"mask left: left.png does not fit .*got 40x40, expected .* 48x36"
         ):
             job(backend, 'style { mask: "left.png" } style {}', left=np.ones((40, 40)))
+
+    def test_another_mask_is_another_run(self, backend: Backend) -> None:
+        styles = 'style { mask: "left.png" } style {}'
+        here, same, other = (
+            identity_of(job(backend, styles, left=mask)) for mask in (LEFT, LEFT.copy(), SOFT)
+        )
+
+        assert differences(here, same) == []
+        assert any("regions" in name for name in differences(here, other))
+
+    def test_a_small_mask_may_be_off_by_its_rounding(self, backend: Backend) -> None:
+        made = job(backend, 'style { mask: "left.png" } style {}', left=np.eye(5, 7))
+
+        assert made.regions.shares["left"] == pytest.approx(1 / 7, abs=0.01)

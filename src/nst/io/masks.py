@@ -20,6 +20,8 @@ STEP = 1 / 255
 BLACK = (0.0, 0.0, 0.0)
 GREY_TOLERANCE = 12
 """Channels of a grey picture may differ by so much: JPEG and colour profiles leave a tint."""
+SPECK = 0.02
+"""Greys as near as that to black and white are these: JPEG makes them, and nobody sees them."""
 NEAR = 48
 """Colours of a label map nearer than this are one: JPEG spoils them, brushes blend them."""
 COMMON = 0.002
@@ -71,7 +73,10 @@ def _grey(picture: Picture) -> MaskArray:
             f"{picture.path}: not a grey mask (got colours, expected white inside and black outside). "
             "For a map of coloured regions name one, with region"
         )
-    return np.asarray(picture.rgb.mean(axis=2) / 255, np.float32)
+    mask = np.asarray(picture.rgb.mean(axis=2) / 255, np.float32)
+    mask[mask < SPECK] = 0
+    mask[mask > 1 - SPECK] = 1
+    return mask
 
 
 def _labelled(picture: Picture, region: str) -> MaskArray:

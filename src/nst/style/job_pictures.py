@@ -39,7 +39,7 @@ MASK_SIZES = (1024, 4096)
 """Longest side of masks in memory: the content's own within these; the sizes of a run do not change it."""
 
 ASPECT_TOLERANCE = 0.01
-"""A mask may be so much longer or shorter than its picture, at the picture's size, or one pixel."""
+"""A mask may be so much longer or shorter than its picture, or half a pixel of its own."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,10 @@ class MaskFiles:
             self._files[role] = record
         height, width = mask.shape
         fitted = fit_longest_side((height, width), max(shape), enlarge=True)
+        rounding = max(1.0, 0.5 * max(shape) / max(height, width))  # of the sides of a small mask
         if any(
-            abs(a - b) > max(1, ASPECT_TOLERANCE * b) for a, b in zip(fitted, shape, strict=True)
+            abs(a - b) > max(rounding, ASPECT_TOLERANCE * b)
+            for a, b in zip(fitted, shape, strict=True)
         ):
             raise UsageError(
                 f"{role}: {Path(path).name} does not fit its picture (got {width}x{height}, expected the "
