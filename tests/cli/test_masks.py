@@ -79,6 +79,27 @@ def test_the_flags_belong_to_the_style_before_them(masks: Path) -> None:
     assert block.content.mask == "left.png"
 
 
+def test_one_flag_pairs_all_labels_of_two_maps(
+    masks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rgb = np.zeros((30, 20, 3), np.uint8)
+    rgb[:10], rgb[10:] = (0, 0, 255), (255, 0, 0)
+    Image.fromarray(rgb).save("style_map.png")
+
+    assert (
+        solve(
+            *("solver.prototxt", "--iterations", 1, "--style", "waves.png", "--mask", "map.png"),
+            *("--style-mask", "style_map.png", "--region", "all"),
+        )
+        == 0
+    )
+
+    assert {style.region for style in block_of("out.png").style} == {"#ff0000", "#0000ff"}
+    said = capsys.readouterr().out
+    assert "ff0000, 50.0% of the picture" in said
+    assert "0000ff, 50.0% of the picture" in said
+
+
 def test_the_augmented_net_shows_the_masks(masks: Path) -> None:
     solve(
         *("solver.prototxt", "--style", "waves.png", "--mask", "left.png", "--size", 48),
@@ -149,6 +170,7 @@ def test_a_library_holds_the_statistics_of_masked_styles(
             "no region 'green' (got the colours #",
         ),
         (["--style", "waves.png", "--region", "red"], "region: 'red' of no mask"),
+        (["--style", "waves.png", "--region", "all"], "region: 'all' of no mask"),
         (
             ["--style", "waves.png", "--mask", "left.png", "--mask", "left.png"],
             "--mask: given twice for --style waves.png",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from nst.errors import ImageError, UsageError
-from nst.io.masks import mask_from_array, read_mask
+from nst.io.masks import labels_in, mask_from_array, read_mask
 
 
 def save(path: Path, values: np.ndarray, mode: str | None = None, **options: int) -> Path:
@@ -93,6 +93,16 @@ def test_numbers_are_grey_levels_or_palette_indices(tmp_path: Path, flags: np.nd
     assert read_mask(grey, "100")[0].tolist() == [[0, 0, 1, 0]] * 3
     with pytest.raises(UsageError, match=r"no region 7 \(got the numbers 0, 1, 2\)"):
         read_mask(tmp_path / "p.png", "7")
+
+
+def test_a_map_tells_its_labels(tmp_path: Path, flags: np.ndarray) -> None:
+    indexed = Image.fromarray(np.repeat([[0, 0, 3, 2]], 3, axis=0).astype(np.uint8), mode="P")
+    indexed.putpalette([9, 9, 9] * 4)
+    indexed.save(tmp_path / "p.png")
+
+    assert labels_in(tmp_path / "p.png") == ["0", "2", "3"]
+    assert labels_in(save(tmp_path / "g.png", [[0, 7], [7, 200]])) == ["0", "7", "200"]
+    assert set(labels_in(save(tmp_path / "c.png", flags))) == {"#ff0000", "#00ff00", "#0000ff"}
 
 
 def test_a_colour_that_is_not_there_is_told_those_that_are(

@@ -102,8 +102,8 @@ def _add_mask_flags(pictures: argparse._ArgumentGroup) -> None:
         ("style-mask", "FILE", "what of the --style before it counts: grey, white inside"),
         (
             "region",
-            "COLOUR|NUMBER",
-            "masks of the --style before it are label maps, and this is its label there",
+            "COLOUR|NUMBER|all",
+            "masks of the --style before it are label maps, and this is its label there; all: every one",
         ),
     ):
         pictures.add_argument(f"--{flag}", metavar=metavar, action=OfTheStyle, help=text)

@@ -42,6 +42,18 @@ def read_mask(path: str | Path, region: str = "") -> tuple[MaskArray, Picture]:
     return mask, picture
 
 
+def labels_in(path: str | Path) -> list[str]:
+    """The labels of a map, as `read_mask` takes them: indices of a palette, grey levels, or colours.
+
+    Labels that take less than a five-hundredth of the map are left out.
+    """
+    picture = read_picture(path, background=BLACK)
+    if picture.mode == "P" or np.ptp(picture.rgb, axis=2).max() == 0:
+        numbers, counts = np.unique(_numbers(picture), return_counts=True)
+        return [str(number) for number in numbers[counts >= COMMON * counts.sum()]]
+    return [_name(label) for label in _labels(picture.rgb)[0]]
+
+
 def mask_from_array(values: npt.NDArray[np.generic]) -> MaskArray:
     """(H, W) of truth values, of floats 0 to 1, or of whole numbers 0 to 255; raises ImageError."""
     array = np.asarray(values)
@@ -90,7 +102,7 @@ def _labelled(picture: Picture, region: str) -> MaskArray:
         labels, nearest = _labels(picture.rgb)
         distances = np.abs(labels - wanted).max(axis=1)
         mask = (nearest == distances.argmin()) & (distances.min() <= NEAR)
-        found = ", ".join("#" + "".join(f"{int(c):02x}" for c in label) for label in labels[:12])
+        found = ", ".join(_name(label) for label in labels[:12])
         problem = f"no region '{region}' (got the colours {found})"
     if not mask.any():
         raise UsageError(f"{picture.path}: {problem}")
@@ -103,6 +115,10 @@ def _numbers(picture: Picture) -> npt.NDArray[np.integer]:
         with Image.open(picture.path) as image:
             return np.asarray(image)
     return np.asarray(picture.rgb.mean(axis=2).round(), np.int64)
+
+
+def _name(label: npt.NDArray[np.float64]) -> str:
+    return "#" + "".join(f"{int(channel):02x}" for channel in label)
 
 
 def _colour(region: str, path: Path) -> npt.NDArray[np.float64]:

@@ -28,6 +28,7 @@ from nst.style.job_pictures import (
     StyleSource,
     read_pictures,
     read_source,
+    with_all_regions,
 )
 from nst.style.modes import with_present_terms, with_start
 from nst.style.objective import Objective
@@ -96,6 +97,7 @@ def load_job(
     settings name, with arrays or messages; `masks` are arrays in the place of mask files, by the names that
     the settings have for them. Raises NstError of the kind that fits, in one line.
     """
+    settings = with_all_regions(settings)
     param = settings.style_transfer_param
     files: Files = {}
     net = net or load_net(settings, files)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from nst.errors import UsageError
 from nst.io.images import Picture, read_picture
-from nst.io.masks import mask_from_array, read_mask, resize_mask
+from nst.io.masks import labels_in, mask_from_array, read_mask, resize_mask
 from nst.io.recipe import FileRecord
 from nst.io.resample import fit_longest_side
 from nst.proto import (
     NetParameter,
+    SolverParameter,
     StyleTerm,
     StyleTransferParameter,
 )
@@ -34,6 +35,9 @@ PictureSource = str | Path | NDArray[Any]
 
 Files = dict[str, FileRecord]
 """What was read, by role: it goes into the recipe."""
+
+ALL = "all"
+"""The region that stands for every label of a map."""
 
 MASK_SIZES = (1024, 4096)
 """Longest side of masks in memory: the content's own within these; the sizes of a run do not change it."""
@@ -88,6 +92,25 @@ def read_pictures(
     if param.color != StyleTransferParameter.STYLE:
         sources = _coloured(sources, picture, regions, param.color)
     return JobPictures(picture, sources, regions, shape)
+
+
+def with_all_regions(settings: SolverParameter) -> SolverParameter:
+    """The settings with every style of `region: "all"` once for each label of its mask."""
+    style = settings.style_transfer_param
+    if not any(term.region == ALL for term in style.style):
+        return settings
+    result = SolverParameter()
+    result.CopyFrom(settings)
+    del result.style_transfer_param.style[:]
+    for term in style.style:
+        if term.region == ALL and not term.mask:
+            raise UsageError("region: 'all' of no mask (expected a label map as mask)")
+        for label in labels_in(term.mask) if term.region == ALL else [term.region]:
+            copy = result.style_transfer_param.style.add()
+            copy.CopyFrom(term)
+            if label:
+                copy.region = label
+    return result
 
 
 class MaskFiles:
