@@ -115,6 +115,21 @@ def test_the_augmented_net_shows_the_masks(masks: Path) -> None:
     assert list(layers["picture"].bottom) == ["painted_part", "kept_part"]
 
 
+def test_the_drawn_net_has_a_colour_and_a_word_for_masks(masks: Path) -> None:
+    text = Path("solver.prototxt").read_text()
+    Path("masked.prototxt").write_text(
+        text.replace('"town.png"', '"town.png" mask: "left.png"').replace(
+            '"waves.png"', '"waves.png" mask: "left.png"'
+        )
+    )
+
+    assert nst(["draw", "masked.prototxt", "net.dot", "--augmented"]) == 0
+
+    dot = Path("net.dot").read_text()
+    assert "mask_conv1_1@left" in dot
+    assert "region of the picture" in dot
+
+
 def test_a_plan_is_made_with_masks(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("solver.prototxt", "--style", "waves.png", "--mask", "left.png", "--size", 48)
 

@@ -23,6 +23,7 @@ _COLOURS = {
     "Moments": "#76d7c4",
     "Pad": "#d9d9d9",
     "Event": "#d7bde2",
+    "Mask": "#d7ccc8",
     "Scalar": "#f9cb9c",
 }
 _LOSS, _DATA, _OTHER = "#f1948a", "#ffe599", "#f3f3f3"
