@@ -12,6 +12,7 @@ from nst.io.prototxt import parse_solver
 from nst.proto import InitialImage
 from nst.style.api import style_transfer
 from nst.style.job import StyleJob, load_job
+from nst.style.preparation import start_picture
 from nst.style.run import StyleRun
 from nst.style.settings import with_preset, without_examples
 from nst.style.transfer import FeatureNet
@@ -110,6 +111,29 @@ class TestTexture:
         assert result.shape == (20, 40, 3)
         redness = (result[..., 0] - result[..., 2]).mean(axis=0)
         assert redness[:17].mean() > redness[23:].mean() + 60
+
+    def test_every_region_starts_from_the_colours_of_its_own_style(self, backend: Backend) -> None:
+        flat = [
+            np.full((12, 12, 3), colour, np.float32) for colour in ((200, 40, 30), (20, 60, 220))
+        ]
+        left = np.zeros((16, 32))
+        left[:, :16] = 1
+        made = load_job(
+            parse_solver(
+                "max_iter: 1 style_transfer_param { size: 32 transform_param { mean_value: 128 } "
+                'gram_normalize: HW style { mask: "left" } style {} }'
+            ),
+            backend,
+            styles=flat,
+            net=tiny_net(),
+            weights=tiny_weights(),
+            masks={"left": left},
+        )
+
+        start = start_picture(made, (16, 32), None)
+
+        np.testing.assert_allclose(start[:, :15].mean(axis=(0, 1)), flat[0][0, 0], atol=1)
+        np.testing.assert_allclose(start[:, 17:].mean(axis=(0, 1)), flat[1][0, 0], atol=1)
 
     def test_a_tileable_one_goes_on_over_its_edges(self, backend: Backend) -> None:
         """The step over the edge is like those inside; with replicated borders it is not."""

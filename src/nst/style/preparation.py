@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from nst.io.masks import resize_mask
 from nst.io.resample import fit_longest_side, resize
 from nst.net import Net
+from nst.proto import InitialImage
 from nst.style import augment
 from nst.style.initial import initial_picture
 from nst.style.job import StyleJob
+from nst.style.job_pictures import StyleSource
 from nst.style.regions import inputs_of, without_empty
 from nst.style.schedule import Stage
 from nst.style.statistics_store import StatisticsStore, style_targets
@@ -26,20 +28,35 @@ Picture = NDArray[np.float32]
 
 
 def start_picture(job: StyleJob, shape: tuple[int, int], previous: Picture | None) -> Picture:
-    """The picture (H, W, 3) that a size starts from: that of the size before, or as `init` says."""
+    """The picture (H, W, 3) that a size starts from: that of the size before, or as `init` says.
+
+    A start with the colours of the style has in every region those of its own.
+    """
     if previous is not None:
         return resize(previous, shape, method="bicubic", limits=None)
-    start = initial_picture(
+    regions = job.regions.at(shape)
+    start = _initial(job, shape, job.styles[0] if job.styles else None)
+    if getattr(job.style_param.init, "from") == InitialImage.STYLE_STATISTICS and regions.styles:
+        firsts = {style.region: style for style in reversed(job.styles)}
+        total = np.maximum(sum(regions.styles.values()), 1)[:, :, np.newaxis]
+        shares = {name: mask[:, :, np.newaxis] / total for name, mask in regions.styles.items()}
+        start = start * (1 - sum(shares.values()))
+        for region, share in shares.items():
+            start += share * _initial(job, shape, firsts[region])
+    content = None if job.content is None else resize(job.content.rgb, shape)
+    return regions.join(np.asarray(start, np.float32), content)
+
+
+def _initial(job: StyleJob, shape: tuple[int, int], style: StyleSource | None) -> Picture:
+    return initial_picture(
         job.style_param.init,
         shape,
         content=job.content.rgb if job.content else None,
-        style=job.styles[0].picture.rgb if job.styles else None,
+        style=style.picture.rgb if style else None,
         given=job.start.rgb if job.start else None,
         transform=job.transform,
         seed=job.seed,
     )
-    content = None if job.content is None else resize(job.content.rgb, shape)
-    return job.regions.at(shape).join(start, content)
 
 
 def prepared_net(
