@@ -29,9 +29,9 @@ def _device(dry: bool) -> Any:
         from backend.cuda.host_device import HostDevice
 
         return HostDevice()
-    from nst.backend.cuda.cuda_device import CudaDevice
+    from nst.backend.cuda.cuda_device import device_of_process
 
-    return CudaDevice()
+    return device_of_process(False)
 
 
 def seconds_of(backend: Backend, launch: Callable[[], object], repeats: int = 10) -> float:

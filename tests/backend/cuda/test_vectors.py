@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from backend.cuda.host_device import HostDevice
 
+from nst.backend.cuda import cuda_device
 from nst.backend.cuda.backend import CudaBackend
 from nst.solvers.curvature import CurvaturePairs
 
@@ -45,3 +46,13 @@ def test_arrays_that_are_not_contiguous_take_the_other_way(
     assert backend.dot(here[:, :2], here[:, 2:]) == pytest.approx(
         (values[:, :2] * values[:, 2:]).sum(), rel=1e-5
     )
+
+
+def test_backends_of_a_process_share_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_device, "CudaDevice", lambda **_: HostDevice())
+    cuda_device.device_of_process.cache_clear()
+    try:
+        first, second = CudaBackend(precision="fp16"), CudaBackend()
+        assert first.device is second.device
+    finally:
+        cuda_device.device_of_process.cache_clear()

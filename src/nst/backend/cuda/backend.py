@@ -45,9 +45,9 @@ class CudaBackend(VectorSteps):
         deterministic: bool = False,
     ) -> None:
         if device is None:
-            from nst.backend.cuda.cuda_device import CudaDevice
+            from nst.backend.cuda.cuda_device import device_of_process
 
-            device = CudaDevice(deterministic=deterministic)
+            device = device_of_process(deterministic)
         super().__init__(device)
         self.precision = Precision.named(precision or DEFAULT_PRECISION)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,13 @@ class CudaDevice(Device):
         result[:whole].reshape(-1, _TILE)[...] = values
         result[whole:] = values[: count - whole]
         return result
+
+
+@cache
+def device_of_process(deterministic: bool) -> CudaDevice:
+    """The one device that backends share.
+
+    Our kernels and CuPy's go to the stream that is current, libraries to the stream of their handles: with
+    two devices in turn, the work of one would be in no order.
+    """
+    return CudaDevice(deterministic=deterministic)
