@@ -1,1 +1,1 @@
-"""What tools/draw_pictures draws: a lake town, and a painted swirl."""
+"""What tools/draw_pictures draws: a lake town, a painted swirl, a mosaic, a pen drawing, dabs of paint."""

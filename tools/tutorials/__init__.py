@@ -1,0 +1,1 @@
+"""The tutorials as programs: their commands, and the pictures that they show."""
