@@ -271,7 +271,8 @@ def tell(progress, run):
 
 made = Batch.__init__
 def init(self, *args, **options):
-    made(self, *args, **options, observers=[tell])
+    made(self, *args, **options)
+    self.observers = [tell]
 Batch.__init__ = init
 main(sys.argv[1:])
 """

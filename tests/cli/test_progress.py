@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -36,8 +38,9 @@ def test_the_clock_shows_minutes_and_hours(seconds: float, text: str) -> None:
 
 
 def test_content_comes_first_then_style_then_variation() -> None:
-    terms = {"loss_tv": 1.0, "loss_gram_a": 2.0, "loss_b": 3.0, "loss_gram_c": 4.0}
-    assert [name for name, _ in terms_in_order(terms)] == ["b", "gram_a", "gram_c", "tv"]
+    order = ["b", "gram_a", "w2_c", "temporal_1", "tv"]
+    terms = {f"loss_{name}": 1.0 for name in ("tv", "temporal_1", "gram_a", "b", "w2_c")}
+    assert [name for name, _ in terms_in_order(terms)] == order
 
 
 def test_the_rate_counts_from_the_start() -> None:
@@ -93,6 +96,17 @@ def test_the_live_display_shows_terms_with_their_share() -> None:
     assert "2/100" in text
     assert "gram_a" in text
     assert "120x90" in text
+
+
+def test_of_many_pictures_the_live_display_names_the_one_in_progress() -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100, legacy_windows=False)
+    display = LiveDisplay(console, 1, named=True)
+    job = SimpleNamespace(output=Path("out/town.png"))
+    with display:
+        display.observe(progress(7, 1.0, total=30), StyleRun(job=job))  # type: ignore[arg-type]
+    assert "town.png 120x90" in file.getvalue()
+    assert "7/30" in file.getvalue()
 
 
 def test_the_live_display_says_that_it_is_stopping() -> None:

@@ -141,6 +141,7 @@ def test_the_arguments_are_not_changed() -> None:
         ({"sise": 3}, "no option 'sise'. Did you mean 'size'"),
         ({"size": "big"}, "style_transfer: size: "),
         ({"init": "NOISY"}, "style_transfer: init: "),
+        ({"video": {"frames": "clip"}}, r"one picture \(got video.frames\)"),
         ({"style_weights": [1, 2]}, "style_weights: one per style picture"),
     ],
 )

@@ -26,6 +26,10 @@ KINDS = {
     "fixed": 'type: "LBFGS" style_transfer_param { line_search: NONE style_weight: 1e-5 }',
     "adam": 'type: "Adam" base_lr: 2 momentum: 0.9',
     "sgd": 'type: "SGD" base_lr: 1e-5 momentum: 0.9 lr_policy: "multistep" stepvalue: [5, 9] gamma: 0.5',
+    "nesterov": 'type: "Nesterov" base_lr: 1e-5 momentum: 0.9',
+    "adagrad": 'type: "AdaGrad" base_lr: 5 delta: 1e-6',
+    "rmsprop": 'type: "RMSProp" base_lr: 2 rms_decay: 0.9 delta: 1e-6 lr_policy: "inv" gamma: 0.1 power: 0.7',
+    "adadelta": 'type: "AdaDelta" base_lr: 50 momentum: 0.9 delta: 1e-3',
     "averaged": 'type: "Adam" base_lr: 2 momentum: 0.9 style_transfer_param { average_iterates: 6 }',
     "carried": """type: "Adam" base_lr: 2 momentum: 0.9 momentum2: 0.99 style_transfer_param {
         average_decay: 0.8 carry_moments: true clamp: true }""",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nst.cli.backend_choice import choose_backend
 from nst.cli.outcome import DONE, FAILED, RunFailed
-from nst.cli.progress import clock
+from nst.cli.progress import clock, display_for
 from nst.cli.recipe import recipe_of
 from nst.cli.report import Report
 from nst.cli.signals import stop_on_signals
@@ -58,11 +58,18 @@ def paint_all(args: argparse.Namespace, report: Report) -> int:
     def save(job: StyleJob, result: StyleResult, output: Path) -> None:
         write_picture(output, result.pixels, result.alpha, recipe=recipe_of(args, job, result))
 
-    batch = Batch(settings, backend, folder, save, store=MemoryStore(library))
+    display = display_for(report.console, 1, 0, quiet=args.quiet, named=True)
+    observers = [display.observe]
+    batch = Batch(settings, backend, folder, save, observers, store=MemoryStore(library))
+
+    def stop() -> None:
+        batch.stop()
+        display.stopping()
+
     report.line(f"{len(rows)} pictures into {folder}")
     report.row("backend", reason)
     teller = _Teller(report, len(rows))
-    with stop_on_signals(batch.stop):
+    with stop_on_signals(stop), display:
         outcomes = batch.run(rows, teller.tell)
     return _conclude(report, rows, outcomes)
 

@@ -69,7 +69,7 @@ VIDEO = {
     "temporal_distances": "how many frames back it is held to, as in 1,2,4; default 1",
     "flow": "where the motion between frames comes from",
     "flow_files": "folder of backward_I_J.flo and forward_J_I.flo (or .npy)",
-    "frame_iterations": "of every frame after the first",
+    "frame_iterations": "of every frame after the first, at each size",
     "fps": "frames a second of an animation, if the source does not tell",
 }
 """Fields of the video block by flag; `video_field` is the field of a flag."""

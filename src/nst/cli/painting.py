@@ -92,6 +92,15 @@ def saver(job: StyleJob, output: Path) -> Observer:
     return save
 
 
+def _kept(painting: StyleRun) -> str:
+    """Saves a run whose picture could not be written; says where, or why not."""
+    painting.save()
+    snapshots = painting.snapshots
+    if snapshots is None:
+        return ""
+    return f". {snapshots.problem or f'Nothing is lost: --resume {snapshots.path} writes it again'}"
+
+
 @contextmanager
 def failing_to_write() -> Iterator[None]:
     """Turns a file that cannot be written into a failed run: it could be when the run began."""
@@ -116,7 +125,11 @@ def _save(args: argparse.Namespace, job: StyleJob, painting: StyleRun, result: S
     if not result.history:
         why = str(painting.failure) if painting.failure else "stopped"
         raise RunFailed(f"{why}; no iteration was finished, so there is no picture")
-    with failing_to_write():
-        write_picture(job.output, result.pixels, result.alpha, recipe=recipe_of(args, job, result))
+    try:
+        with failing_to_write():
+            recipe = recipe_of(args, job, result)
+            write_picture(job.output, result.pixels, result.alpha, recipe=recipe)
+    except RunFailed as error:
+        raise RunFailed(f"{error}{_kept(painting)}") from error
     if painting.failure is not None:
         raise RunFailed(f"{painting.failure} The best picture is in {job.output}")

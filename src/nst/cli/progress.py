@@ -15,9 +15,13 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from nst.proto import StyleTransferParameter
 from nst.style.run import Progress, StyleRun
 
 LINES_PER_RUN = 20
+_STATISTICS = tuple(
+    f"{value.name.lower()}_" for value in StyleTransferParameter.StyleStatistic.DESCRIPTOR.values
+)
 STOPPING = "stopping after this iteration; Ctrl-C again aborts at once"
 
 
@@ -37,12 +41,17 @@ class Display(Protocol):
         ...
 
 
-def display_for(console: Console, total: int, every: int | None, *, quiet: bool) -> Display:
-    """Chooses the display. `every`: iterations between plain lines, None for about 20 lines per run."""
+def display_for(
+    console: Console, total: int, every: int | None, *, quiet: bool, named: bool = False
+) -> Display:
+    """Chooses the display. `every`: iterations between plain lines, None for about 20 lines per run.
+
+    `named` tells the picture in progress, where there are several; each brings its own total.
+    """
     if quiet:
         return NoDisplay()
     if console.is_terminal:
-        return LiveDisplay(console, total)
+        return LiveDisplay(console, total, named=named)
     return LineDisplay(console, max(1, total // LINES_PER_RUN) if every is None else every)
 
 
@@ -96,7 +105,8 @@ class LineDisplay(NoDisplay):
 class LiveDisplay:
     """A bar with speed and time left, and below it each loss term with its share."""
 
-    def __init__(self, console: Console, total: int) -> None:
+    def __init__(self, console: Console, total: int, *, named: bool = False) -> None:
+        self._named = named
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -124,10 +134,12 @@ class LiveDisplay:
         self._rate.add(progress)
         self._latest = progress
         height, width = progress.size
+        output = run.job.output if self._named else None
         self._bars.update(
             self._task,
             completed=progress.done,
-            description=f"{width}x{height}",
+            total=progress.total,
+            description=f"{output.name if output else ''} {width}x{height}".lstrip(),
             rate=self._rate.text(progress),
         )
 
@@ -174,10 +186,12 @@ def clock(seconds: float) -> str:
 
 
 def terms_in_order(terms: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Loss terms without their `loss_`: content first, then style, then total variation."""
+    """Loss terms without their `loss_`: content, style, earlier frames, total variation."""
 
     def rank(name: str) -> int:
-        return 2 if name == "tv" else int(name.startswith("gram_"))
+        if name == "tv" or name.startswith("temporal_"):
+            return 2 + (name == "tv")
+        return int(name.startswith(_STATISTICS))
 
     short = [(name.removeprefix("loss_"), value) for name, value in terms.items()]
     return sorted(short, key=lambda term: rank(term[0]))

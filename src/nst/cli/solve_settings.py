@@ -30,9 +30,8 @@ def read_settings(args: argparse.Namespace) -> SolverParameter:
         )
     base, is_users = _base(args)
     if not is_users:
-        base = without_examples(
-            base, has_content=args.content is not None, has_style=bool(args.style)
-        )
+        has_content = bool(args.content or getattr(args, "frames", None))
+        base = without_examples(base, has_content=has_content, has_style=bool(args.style))
     flags = anchored(to_message(args), Path())
     settings = with_preset(base, flags)
     apply_to_styles(settings, args)

@@ -9,7 +9,12 @@ from pathlib import Path
 
 _LIBRARIES = ("numpy", "protobuf", "pillow", "h5py")
 _OPTIONAL = ("cupy-cuda12x", "cupy-cuda13x", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13")
-EXTRAS = {"draw": "pydot", "plot": "matplotlib", "lmdb": "lmdb"}
+EXTRAS = {
+    "draw": "pydot",
+    "plot": "matplotlib",
+    "lmdb": "lmdb",
+    "flow": "opencv-python-headless",
+}
 """Extra of the package -> the library that it brings."""
 
 

@@ -77,7 +77,7 @@ def _paint(video: Video, settings: SolverParameter, report: Report, *, quiet: bo
     jobs = video.jobs
     total = sum(jobs.iterations(index) for index in range(len(jobs)))
     every = settings.display if settings.HasField("display") else 0
-    display = display_for(report.console, total, every, quiet=quiet)
+    display = display_for(report.console, total, every, quiet=quiet, named=True)
     video.observers = [display.observe]
 
     def stop() -> None:
@@ -127,7 +127,7 @@ def _targets(settings: SolverParameter, *, overwrite: bool | None) -> tuple[Path
 def _announce_frames(report: Report, jobs: FrameJobs) -> None:
     report.row(
         "frames",
-        f"{len(jobs)} into {jobs.folder}; after the first {jobs.param.iterations} iterations each",
+        f"{len(jobs)} into {jobs.folder}; after the first {jobs.param.iterations} iterations per size",
     )
     weight = jobs.param.temporal_weight
     back = ", ".join(map(str, jobs.distances))

@@ -93,6 +93,10 @@ def style_transfer(
     if solver is None:
         base = without_examples(base, has_content=content is not None, has_style=bool(styles))
     settings = with_preset(base, flags)
+    if settings.style_transfer_param.video.frames:
+        raise UsageError(
+            "style_transfer: one picture (got video.frames). nst.style.video paints many"
+        )
     job = load_job(
         settings,
         get_backend(backend, threads=threads) if isinstance(backend, str) else backend,

@@ -154,7 +154,11 @@ class Batch:
             raise self._run.failure
         if result.stop_reason == StopReason.REQUESTED.value:
             return STOPPED, f"after {len(result.history)} iterations; {file.path} has them"
-        self.save(job, result, output)
+        try:
+            self.save(job, result, output)
+        except NstError:
+            self._run.save()
+            raise
         file.discard()
         return FINISHED, "; ".join(str(recovery) for recovery in result.recoveries)
 

@@ -19,7 +19,7 @@ from nst.style.job_pictures import StyleSource
 from nst.style.regions import inputs_of, without_empty
 from nst.style.schedule import Stage
 from nst.style.statistics_store import StatisticsStore, style_targets
-from nst.style.temporal import temporal_targets
+from nst.style.temporal import kept_sharp, temporal_targets
 from nst.style.transfer import FeatureNet, StylePicture, Targets, build_painting_net
 
 log = logging.getLogger("nst.style")
@@ -30,10 +30,12 @@ Picture = NDArray[np.float32]
 def start_picture(job: StyleJob, shape: tuple[int, int], previous: Picture | None) -> Picture:
     """The picture (H, W, 3) that a size starts from: that of the size before, or as `init` says.
 
-    A start with the colours of the style has in every region those of its own.
+    A start with the colours of the style has in every region those of its own. In a video only what is new
+    comes from the size before, the rest as sharp as the frame before left it.
     """
     if previous is not None:
-        return resize(previous, shape, method="bicubic", limits=None)
+        larger = resize(previous, shape, method="bicubic", limits=None)
+        return kept_sharp(larger, job.temporal) if job.temporal else larger
     regions = job.regions.at(shape)
     start = _initial(job, shape, job.styles[0] if job.styles else None)
     if getattr(job.style_param.init, "from") == InitialImage.STYLE_STATISTICS and regions.styles:

@@ -53,6 +53,7 @@ class StyleRun:
     painter: Painter | None = None
     stage: int = 0
     failure: Diverged | None = None
+    _watched: DivergenceGuard | None = None
     _stopped: bool = False
     _history: list[Progress] = field(default_factory=list)
     _recoveries: list[Recovery] = field(default_factory=list)
@@ -105,6 +106,14 @@ class StyleRun:
         if self.painter is not None:
             self.painter.request_stop()
 
+    def save(self) -> None:
+        """Writes a snapshot of where the run stands at the end of a size, if it has a file for them.
+
+        For whoever cannot write the result: resuming from there gives it again.
+        """
+        if self.snapshots is not None and self.painter is not None and self._watched is not None:
+            self.snapshots.write(self._snapshot(self.painter, self._watched))
+
     def compute_statistics(self) -> None:
         """Puts the style statistics of every size into `statistics`, and paints nothing."""
         job = self.job
@@ -141,8 +150,9 @@ class StyleRun:
         self.painter.take_moments(self._moments)
         guard = self._guard(self.painter, resumed)
         self._solve(self.painter, guard, shape)
-        if self.snapshots is not None and (self._stopped or self.failure):
-            self.snapshots.write(self._snapshot(self.painter, guard))
+        self._watched = guard
+        if self._stopped or self.failure:
+            self.save()
         if self.job.style_param.report_gradients and not self.failure:
             self._shares.append(gradient_shares(net))
             report_shares(self._shares[-1], shape)

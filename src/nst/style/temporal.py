@@ -51,6 +51,15 @@ def temporal_targets(
     return targets
 
 
+def kept_sharp(picture: Array, terms: Sequence[TemporalTarget]) -> Array:
+    """The picture (H, W, 3) with the warped frames in it, where they are held."""
+    shape = (picture.shape[0], picture.shape[1])
+    for term in terms:
+        weights = resize(term.weights, shape, method="area", limits=(0.0, 1.0))[..., np.newaxis]
+        picture = picture + weights * (resize(term.warped, shape) - picture)
+    return picture
+
+
 def add_temporal_losses(
     net: NetParameter, objective: Objective, targets: Mapping[str, Shape]
 ) -> NetParameter:

@@ -20,13 +20,16 @@ from nst.io.output_lock import output_held
 from nst.io.picture_output import write_picture
 from nst.io.prototxt import format_message, parse_solver
 from nst.io.recipe import Recipe
+from nst.io.resample import resize
 from nst.proto import SolverParameter
 from nst.style.batch import FINGERPRINT, FINISHED, SKIPPED, STOPPED
 from nst.style.job import StyleJob
+from nst.style.preparation import start_picture
 from nst.style.run import Progress, StyleResult, StyleRun, run_job
 from nst.style.statistics_store import MemoryStore
 from nst.style.temporal import TemporalTarget
 from nst.style.video import FrameJobs, Video, choose_motion
+from nst.style.video.frame_jobs import repainted
 
 HEIGHT, WIDTH, STEP = 24, 32, 2
 COUNT = 4
@@ -148,9 +151,14 @@ def test_a_later_frame_starts_from_the_one_before_where_it_shows_it(home: Path) 
 
     assert job.start is not None
     np.testing.assert_array_equal(job.start.rgb[:, :-STEP], frames[1][:, STEP:])
+    # What comes in: the content, its colours mapped as they were mapped in what stays.
     content = sequence.frame(2).picture.rgb
-    np.testing.assert_array_equal(job.start.rgb[:, -STEP:], content[:, -STEP:])
-    assert [stage.iterations for stage in job.stages] == [5]
+    seen = np.c_[content[:, :-STEP].reshape(-1, 3), np.ones(HEIGHT * (WIDTH - STEP))]
+    affine = np.linalg.pinv(seen) @ frames[1][:, STEP:].reshape(-1, 3)
+    expected = np.c_[content[:, -STEP:].reshape(-1, 3), np.ones(HEIGHT * STEP)] @ affine
+    new = job.start.rgb[:, -STEP:].reshape(-1, 3)
+    np.testing.assert_allclose(new, expected.clip(0, 255), atol=0.01)
+    assert [(stage.size, stage.iterations) for stage in job.stages] == [(24, 5), (32, 5)]
 
 
 def test_places_that_come_in_sight_are_not_held(home: Path) -> None:
@@ -159,11 +167,34 @@ def test_places_that_come_in_sight_are_not_held(home: Path) -> None:
     (term,) = job.temporal
     assert term.weights[:, :-STEP].all()
     assert not term.weights[:, -STEP:].any()
+    job = dataclasses.replace(job, stages=job.stages[-1:])  # coarser pixels lie on both sides
     changed = term.warped.copy()
     changed[:, -STEP:] = 255 - changed[:, -STEP:]
     other = dataclasses.replace(job, temporal=(dataclasses.replace(term, warped=changed),))
 
     np.testing.assert_array_equal(run_job(job).pixels, run_job(other).pixels)
+
+
+def test_held_places_come_to_the_next_size_as_sharp_as_they_were(home: Path) -> None:
+    paint(home)
+    job = jobs(home).job(1)
+    (term,) = job.temporal
+    coarse = picture(18, 24, 7)
+
+    start = start_picture(job, (HEIGHT, WIDTH), coarse)
+
+    np.testing.assert_allclose(start[:, :-STEP], term.warped[:, :-STEP], atol=1e-3)
+    larger = resize(coarse, (HEIGHT, WIDTH), method="bicubic", limits=None)
+    np.testing.assert_array_equal(start[:, -STEP:], larger[:, -STEP:])
+
+
+def test_places_are_held_the_more_firmly_the_longer_they_are_in_sight(home: Path) -> None:
+    paint(home)
+
+    weights = jobs(home).job(3).temporal[0].weights
+
+    by_column = np.repeat([1, 1, 1, 0.5, 0.25, 0], [8, 8, WIDTH - 16 - 3 * STEP, STEP, STEP, STEP])
+    np.testing.assert_allclose(weights, np.tile(by_column, (HEIGHT, 1)), atol=1e-6)
 
 
 def test_long_terms_hold_what_no_nearer_frame_shows(home: Path) -> None:
@@ -300,8 +331,8 @@ def test_progress_counts_over_all_frames(home: Path) -> None:
 
     video.run()
 
-    assert [progress.done for progress in seen] == list(range(1, 28))
-    assert {progress.total for progress in seen} == {12 + 3 * 5}
+    assert [progress.done for progress in seen] == list(range(1, 43))
+    assert {progress.total for progress in seen} == {12 + 3 * 10}
     times = [progress.elapsed_s for progress in seen]
     assert times == sorted(times)
 
@@ -321,11 +352,20 @@ def test_colours_are_kept_after_the_painting_and_not_painted_from(home: Path) ->
     assert Video(jobs(home, extra), save).run()[1].state == FINISHED
 
 
+def test_a_frame_of_which_nothing_is_known_starts_from_its_content() -> None:
+    content, painting = picture(8, 9, 1), picture(8, 9, 2)
+    weights = np.zeros((8, 9), np.float32)
+    weights[0, :3] = 1
+
+    np.testing.assert_array_equal(repainted(content, painting, weights), content)
+
+
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        ("distances: [1, 1]", r"distances must be different and above 0 \(got \[1, 1\]\)"),
+        ("distances: [1, 1]", r"distances must be different .* 1 among them \(got \[1, 1\]\)"),
         ("distances: 0", "distances"),
+        ("distances: [2, 4]", "with 1 among them"),
         ("iterations: 0", "iterations of later frames"),
         ("fps: 0", "fps out of range"),
         ("temporal_weight: nan", "temporal_weight must be >= 0"),

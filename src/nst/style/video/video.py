@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from nst.errors import NstError
 from nst.io.animation import write_animation
 from nst.io.images import read_picture
 from nst.io.output_lock import output_held
@@ -128,9 +129,13 @@ class Video:
         if result.stop_reason == StopReason.REQUESTED.value:
             after = f"after {len(result.history)} iterations"
             return FrameOutcome(index, output, STOPPED, file.problem or after)
-        if painted != output and result.painted is not None:
-            write_picture(painted, result.painted)
-        self.save(job, result, output, fingerprint)
+        try:
+            if painted != output and result.painted is not None:
+                write_picture(painted, result.painted)
+            self.save(job, result, output, fingerprint)
+        except NstError:
+            run.save()
+            raise
         file.discard()
         said = "; ".join(str(recovery) for recovery in result.recoveries)
         return FrameOutcome(index, output, FINISHED, said, time.monotonic() - began)
