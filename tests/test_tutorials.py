@@ -20,7 +20,7 @@ from nst.cli.solve import main as nst_solve
 
 REPO = Path(__file__).resolve().parent.parent
 TUTORIALS = REPO / "docs/tutorials"
-PAGES = sorted(TUTORIALS.glob("*.md"))
+PAGES = sorted([*TUTORIALS.glob("*.md"), REPO / "docs/gallery.md"])
 FOLLOWED = [
     TUTORIALS / f"{name}.md" for name in ("first-picture", "video", "style-library-and-batches")
 ]
