@@ -22,6 +22,9 @@ from nst.net import Net
 from nst.style.augment import for_solving
 from nst.style.transfer import FeatureNet, image_of, restore
 
+TRAINING = "train:"
+"""A net named so runs training iterations; its size is the number of pictures in a batch."""
+
 
 @dataclass(frozen=True)
 class Iterations:
@@ -35,12 +38,24 @@ class Iterations:
 def make(contender: str, name: str, size: int, threads: int) -> Iterations:
     """Builds a contender: cpu, cpu:<instruction set>, numpy, torch or torch:channels_last."""
     kind, _, form = contender.partition(":")
+    if name.startswith(TRAINING):
+        return _training(kind, form, name.removeprefix(TRAINING), size, threads)
     if kind == "torch":
         from benchmark import torch_nets
 
         return torch_nets.make(name, size, threads, channels_last=form == "channels_last")
     backend = NumpyBackend() if kind == "numpy" else CpuBackend(threads, form or None)
     return _ours(name, size, backend)
+
+
+def _training(kind: str, form: str, name: str, batch: int, threads: int) -> Iterations:
+    if kind == "torch":
+        from benchmark import torch_training
+
+        return torch_training.make(name, batch, threads, channels_last=form == "channels_last")
+    from benchmark import training
+
+    return training.ours(name, batch, CpuBackend(threads, form or None))
 
 
 def _ours(name: str, size: int, backend: Backend) -> Iterations:

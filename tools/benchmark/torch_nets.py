@@ -47,7 +47,7 @@ class FeatureModule(torch.nn.Module):
         if layer.type == "ReLU":
             return F.relu(x, inplace=True)
         if layer.type == "Pooling":
-            return _pool(layer.pooling_param, x)
+            return pool(layer.pooling_param, x)
         if layer.type == "LRN":
             p = layer.lrn_param
             return F.local_response_norm(x, p.local_size, p.alpha, p.beta, p.k)
@@ -105,7 +105,7 @@ def _gram(x: torch.Tensor) -> torch.Tensor:
     return rows @ rows.t() / rows.shape[1]
 
 
-def _pair(p: Any, both: Any, high: str, wide: str, default: int) -> tuple[int, int]:
+def pair(p: Any, both: Any, high: str, wide: str, default: int) -> tuple[int, int]:
     if p.HasField(high):
         return getattr(p, high), getattr(p, wide)
     values = [both] if isinstance(both, int) else list(both)
@@ -119,8 +119,8 @@ def _convolution(layer: LayerParameter, weights: list[Any]) -> torch.nn.Conv2d:
         kernel[1] * p.group,
         kernel[0],
         kernel[2:],
-        stride=_pair(p, p.stride, "stride_h", "stride_w", 1),
-        padding=_pair(p, p.pad, "pad_h", "pad_w", 0),
+        stride=pair(p, p.stride, "stride_h", "stride_w", 1),
+        padding=pair(p, p.pad, "pad_h", "pad_w", 0),
         groups=p.group,
     )
     with torch.no_grad():
@@ -129,6 +129,6 @@ def _convolution(layer: LayerParameter, weights: list[Any]) -> torch.nn.Conv2d:
     return module
 
 
-def _pool(p: PoolingParameter, x: torch.Tensor) -> torch.Tensor:
-    pool = F.max_pool2d if p.pool == PoolingParameter.MAX else F.avg_pool2d
-    return pool(x, p.kernel_size, p.stride, p.pad, ceil_mode=True)
+def pool(p: PoolingParameter, x: torch.Tensor) -> torch.Tensor:
+    kernel = F.max_pool2d if p.pool == PoolingParameter.MAX else F.avg_pool2d
+    return kernel(x, p.kernel_size, p.stride, p.pad, ceil_mode=True)
