@@ -123,12 +123,21 @@ class Distance:
     """EuclideanLoss: half the squared distance per image."""
 
 
+@dataclass(frozen=True)
+class Border:
+    """Pad: a border of `pads` (h, w) places; `mode` is the number of PadParameter.Mode."""
+
+    pads: tuple[int, int]
+    mode: int
+
+
 Operation = (
     Convolve
     | Rectify
     | BatchNormalise
     | ChannelScale
     | Pool
+    | Border
     | Normalise
     | GramMatrix
     | Fork

@@ -24,14 +24,6 @@ class TotalVariation:
 
 
 @dataclass(frozen=True)
-class Border:
-    """Pad: a border of `pads` (h, w) places; `mode` is the number of PadParameter.Mode."""
-
-    pads: tuple[int, int]
-    mode: int
-
-
-@dataclass(frozen=True)
 class MeanMoments:
     """Moments of one bottom: means per channel times `mean_scale`, and with `full` the means of products."""
 
@@ -44,7 +36,7 @@ class RelativeDistance:
     """RelativeLoss of one image: squared distance over the target's own square."""
 
 
-ProgramOperation = TotalVariation | Border | MeanMoments | RelativeDistance
+ProgramOperation = TotalVariation | MeanMoments | RelativeDistance
 """What programs know besides the operations of runners."""
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from nst.backend.operations import (
     AddUp,
     BatchNormalise,
+    Border,
     ChannelScale,
     Convolve,
     Distance,
@@ -39,6 +40,7 @@ from nst.layers.euclidean_loss import EuclideanLoss
 from nst.layers.event import Event
 from nst.layers.gram import Gram
 from nst.layers.lrn import LRN
+from nst.layers.pad import Pad
 from nst.layers.pooling import Pooling
 from nst.layers.relu import ReLU
 from nst.layers.scalar import Scalar
@@ -113,6 +115,8 @@ def _of_one_map(layer: Layer, channels: int) -> Operation | None:
         return ChannelScale(False, False)
     if isinstance(layer, Pooling) and len(layer.param.top) == 1:
         return Pool(None if layer.is_global else layer.window, layer.takes_max)
+    if isinstance(layer, Pad):
+        return Border(layer.pads, layer.mode)
     if isinstance(layer, LRN) and not layer.is_within_channel:
         return Normalise(layer.size, layer.alpha, layer.beta, layer.k)
     if isinstance(layer, Gram) and layer.axis == 2:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from nst.backend.operations import Operation, Step
+from nst.backend.operations import Border, Operation, Step
 from nst.backend.programs import (
-    Border,
     MeanMoments,
     Program,
     ProgramLayer,

@@ -48,6 +48,18 @@ class Pool(ct.Structure):
     ]
 
 
+class Border(ct.Structure):
+    """`nst_border`: maps and the same maps with a border around them."""
+
+    _fields_ = [
+        (name, ct.c_int64)
+        for name in (
+            *("images", "channels", "in_h", "in_w", "out_h", "out_w"),
+            *("in_stride", "out_stride"),
+        )
+    ]
+
+
 class Channels(ct.Structure):
     """`nst_channels`: a step with one number per channel."""
 
@@ -78,7 +90,7 @@ RELU, ACCUMULATE = 1, 2
 _ENGINE = _PTR = ct.c_void_p
 _INT, _LONG, _FLOAT = ct.c_int, ct.c_int64, ct.c_float
 _CONV, _POOL, _CHANNELS = ct.POINTER(Conv), ct.POINTER(Pool), ct.POINTER(Channels)
-_AFFINE, _SPREAD = ct.POINTER(Affine), ct.POINTER(Spread)
+_AFFINE, _SPREAD, _BORDER = ct.POINTER(Affine), ct.POINTER(Spread), ct.POINTER(Border)
 
 _QUERIES: dict[str, tuple[object, list[object]]] = {
     "nst_abi_version": (_INT, []),
@@ -114,6 +126,8 @@ _CALLS: dict[str, list[object]] = {
     "nst_max_pool_backward": [_POOL, _PTR, _PTR, _PTR],
     "nst_avg_pool": [_POOL, _PTR, _PTR],
     "nst_avg_pool_backward": [_POOL, _PTR, _PTR],
+    "nst_border_forward": [_BORDER, *[_PTR] * 4],
+    "nst_border_backward": [_BORDER, *[_PTR] * 4],
     "nst_lrn": [*[_PTR] * 3, *[_LONG] * 4, *[_FLOAT] * 3],
     "nst_lrn_backward": [*[_PTR] * 5, *[_LONG] * 4, *[_FLOAT] * 2],
     "nst_gram": [_PTR, _PTR, _LONG, _LONG, _FLOAT],

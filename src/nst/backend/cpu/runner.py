@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nst.backend.cpu import channel_steps, convolution_step, feature_steps, loss_steps
+from nst.backend.cpu import border_step, channel_steps, convolution_step, feature_steps, loss_steps
 from nst.backend.cpu.engine import Engine
 from nst.backend.cpu.gradients import Gradients
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
@@ -10,6 +10,7 @@ from nst.backend.cpu.twins import Twins
 from nst.backend.operations import (
     AddUp,
     BatchNormalise,
+    Border,
     ChannelScale,
     Convolve,
     Distance,
@@ -31,6 +32,7 @@ HANDLERS: dict[type, type[Handler]] = {
     BatchNormalise: channel_steps.BatchNormHandler,
     ChannelScale: channel_steps.ScaleHandler,
     Pool: feature_steps.PoolHandler,
+    Border: border_step.BorderHandler,
     Normalise: feature_steps.NormaliseHandler,
     GramMatrix: feature_steps.GramHandler,
     Fork: feature_steps.ForkHandler,

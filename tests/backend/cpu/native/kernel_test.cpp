@@ -265,6 +265,30 @@ void test_gemm(nst_engine* engine, int64_t m, int64_t n, int64_t k, bool turn_a,
   check("gemm", c, got.data(), 1e-5);
 }
 
+void test_border(nst_engine* engine) {
+  const int64_t c = 17, h = 3, w = 2, out_h = 5, out_w = 5, rows[] = {0, 0, 1, 2, -1}, columns[] = {1, 0, 1, 1, -1};
+  const nst_border sizes = {1, c, h, w, out_h, out_w, 0, 0};
+  const Floats x = random_floats(c * h * w), dy = random_floats(c * out_h * out_w);
+  std::vector<double> y(dy.size()), dx(x.size());
+  for (int64_t k = 0; k < c; ++k)
+    for (int64_t i = 0; i < out_h; ++i)
+      for (int64_t j = 0; j < out_w; ++j)
+        if (rows[i] >= 0 && columns[j] >= 0) {
+          y[(k * out_h + i) * out_w + j] = x[(k * h + rows[i]) * w + columns[j]];
+          dx[(k * h + rows[i]) * w + columns[j]] += dy[(k * out_h + i) * out_w + j];
+        }
+  Buffer bx(blocks(c) * h * w * 16), by(blocks(c) * out_h * out_w * 16);
+  Floats planar(y.size()), gradient(x.size());
+  nst_to_blocked(engine, x.data(), bx.get(), 1, c, h * w, 0, 0);
+  nst_border_forward(engine, &sizes, bx.get(), rows, columns, by.get());
+  nst_to_planar(engine, by.get(), planar.data(), 1, c, out_h * out_w, 0, 0);
+  check("border", y, planar.data(), 1e-6);
+  nst_to_blocked(engine, dy.data(), by.get(), 1, c, out_h * out_w, 0, 0);
+  nst_border_backward(engine, &sizes, by.get(), rows, columns, bx.get());
+  nst_to_planar(engine, bx.get(), gradient.data(), 1, c, h * w, 0, 0);
+  check("border backward", dx, gradient.data(), 1e-6);
+}
+
 void test_channels(nst_engine* engine) {
   const int64_t n = 2, c = 19, p = 2100;
   const Floats x = random_floats(n * c * p), dy = random_floats(n * c * p);
@@ -355,6 +379,7 @@ int main() {
     for (int64_t c : {3, 33, 520}) test_gram(engine, c, 219);
     for (int turn = 0; turn < 4; ++turn)
       for (int64_t m : {1, 3, 50}) test_gemm(engine, m, 37, 530, turn & 1, turn & 2);
+    test_border(engine);
     test_channels(engine);
     test_vectors(engine);
     nst_engine_destroy(engine);

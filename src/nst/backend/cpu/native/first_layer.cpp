@@ -114,15 +114,20 @@ void first_layer_pack(const nst_conv& c, bool backward, const float* weights, fl
 void first_layer_forward(Engine& engine, const nst_conv& c, const float* planar, const float* packed,
                          const float* bias, float* blocked, int flags) {
   const PaddedPicture picture(c);
-  float* const copy = engine.arena.take(picture.floats());
+  const int64_t most = picture.images_at_a_time(c), rows = c.in_channels * picture.height;
+  float* const copy = engine.arena.take(most * picture.floats());
   const std::vector<int64_t> offsets = picture.offsets(c);
-  for (int64_t n = 0; n < c.images; ++n) {
-    engine.pool.run(c.in_channels * picture.height, [&](int64_t row, int) {
-      picture.copy_row(c, planar + n * c.in_channels * c.in_h * c.in_w, row, copy);
+  for (int64_t first = 0; first < c.images; first += most) {
+    const int64_t count = std::min(most, c.images - first);
+    engine.pool.run(count * rows, [&](int64_t task, int) {
+      const int64_t n = task / rows;
+      picture.copy_row(c, planar + (first + n) * c.in_channels * c.in_h * c.in_w, task % rows,
+                       copy + n * picture.floats());
     });
-    engine.pool.run(c.out_h, [&](int64_t y, int) {
-      forward_row(c, copy + y * c.stride_h * picture.width, offsets, packed, bias,
-                  blocked + n * c.out_stride + y * c.out_w * kBlock, flags);
+    engine.pool.run(count * c.out_h, [&](int64_t task, int) {
+      const int64_t n = task / c.out_h, y = task % c.out_h;
+      forward_row(c, copy + n * picture.floats() + y * c.stride_h * picture.width, offsets, packed, bias,
+                  blocked + (first + n) * c.out_stride + y * c.out_w * kBlock, flags);
     });
   }
 }

@@ -82,7 +82,7 @@ void packed_gemm(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& 
 // b's rows are contiguous: results are sums of multiples of them.
 void few_rows_by_rows(Engine& engine, int64_t m, int64_t n, int64_t k, const Matrix& a, const Matrix& b,
                       float* c, int64_t c_row, bool accumulate) {
-  constexpr int64_t kColumns = 256;
+  constexpr int64_t kColumns = 2048;  // a few pages of each row of b
   engine.pool.run(ceil_div(n, kColumns), [&](int64_t task, int) {
     const int64_t first = task * kColumns, count = std::min(kColumns, n - first);
     for (int64_t i = 0; i < m; ++i) {

@@ -50,6 +50,11 @@ void max_pool_backward(Engine&, const nst_pool&, const float* gradient, const in
 void avg_pool(Engine&, const nst_pool&, const float* source, float* target);
 void avg_pool_backward(Engine&, const nst_pool&, const float* gradient, float* target);
 
+void border(Engine&, const nst_border&, const float* source, const int64_t* rows, const int64_t* columns,
+            float* target);
+void border_backward(Engine&, const nst_border&, const float* gradient, const int64_t* rows,
+                     const int64_t* columns, float* target);
+
 struct LrnRule {
   int64_t size;
   float alpha, beta, k;

@@ -168,6 +168,15 @@ NST_EXPORT int nst_avg_pool_backward(nst_engine* engine, const nst_pool* pool, c
   return guarded(engine, [&] { nst::avg_pool_backward(*engine, *pool, gradient, target); });
 }
 
+NST_EXPORT int nst_border_forward(nst_engine* engine, const nst_border* border, const float* source,
+                                  const int64_t* rows, const int64_t* columns, float* target) {
+  return guarded(engine, [&] { nst::border(*engine, *border, source, rows, columns, target); });
+}
+NST_EXPORT int nst_border_backward(nst_engine* engine, const nst_border* border, const float* gradient,
+                                   const int64_t* rows, const int64_t* columns, float* target) {
+  return guarded(engine, [&] { nst::border_backward(*engine, *border, gradient, rows, columns, target); });
+}
+
 NST_EXPORT int nst_lrn(nst_engine* engine, const float* source, float* scale, float* target,
                        int64_t images, int64_t channels, int64_t pixels, int64_t size, float alpha,
                        float beta, float k) {

@@ -36,6 +36,11 @@ typedef struct {
   int64_t in_stride, out_stride;
 } nst_pool;
 
+/* Maps and the same maps with a border around them. */
+typedef struct {
+  int64_t images, channels, in_h, in_w, out_h, out_w, in_stride, out_stride;
+} nst_border;
+
 /* A step with one number per channel, over blocked arrays; unused strides are 0. */
 typedef struct {
   int64_t images, channels, pixels;
@@ -112,6 +117,12 @@ int nst_max_pool_backward(nst_engine*, const nst_pool*, const float* gradient, c
                           float* target);
 int nst_avg_pool(nst_engine*, const nst_pool*, const float* source, float* target);
 int nst_avg_pool_backward(nst_engine*, const nst_pool*, const float* gradient, float* target);
+
+/* ---- border.cpp: rows (out_h) and columns (out_w) say which source row and column each place copies; -1: zero */
+int nst_border_forward(nst_engine*, const nst_border*, const float* source, const int64_t* rows,
+                       const int64_t* columns, float* target);
+int nst_border_backward(nst_engine*, const nst_border*, const float* gradient, const int64_t* rows,
+                        const int64_t* columns, float* target);
 
 /* ---- lrn.cpp: across channels ---- */
 int nst_lrn(nst_engine*, const float* source, float* scale, float* target, int64_t images,

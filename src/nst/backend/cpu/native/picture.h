@@ -27,6 +27,12 @@ struct PaddedPicture {
 
   int64_t floats() const { return channels * height * width; }
 
+  // Images that are copied at a time, so that small ones do not wait for each other's threads.
+  int64_t images_at_a_time(const nst_conv& c) const {
+    constexpr int64_t kFloats = int64_t{1} << 20;
+    return std::clamp<int64_t>(kFloats / floats(), 1, c.images);
+  }
+
   // Row `row` of channels * height rows.
   void copy_row(const nst_conv& c, const float* picture, int64_t row, float* copy) const {
     const int64_t channel = row / height, y = row % height - c.pad_h;

@@ -43,27 +43,32 @@ void first_layer_weight_gradient(Engine& engine, const nst_conv& c, const float*
                                  const float* gradient, float* weights) {
   const PaddedPicture picture(c);
   const std::vector<int64_t> offsets = picture.offsets(c);
-  float* const copy = engine.arena.take(picture.floats());
+  const int64_t most = picture.images_at_a_time(c), lines = picture.channels * picture.height;
+  float* const copy = engine.arena.take(most * picture.floats());
   const int64_t groups = ceil_div(pairs(c), kOuterRows), rows = chunk_rows(c);
-  for (int64_t n = 0; n < c.images; ++n) {
-    engine.pool.run(picture.channels * picture.height, [&](int64_t row, int) {
-      picture.copy_row(c, planar + n * c.in_channels * c.in_h * c.in_w, row, copy);
+  for (int64_t begin = 0; begin < c.images; begin += most) {
+    const int64_t images = std::min(most, c.images - begin);
+    engine.pool.run(images * lines, [&](int64_t task, int) {
+      const int64_t n = task / lines;
+      picture.copy_row(c, planar + (begin + n) * c.in_channels * c.in_h * c.in_w, task % lines,
+                       copy + n * picture.floats());
     });
     engine.pool.run(padded(c.out_channels) / kBlock * groups, [&](int64_t task, int) {
       const int64_t block = task / groups, first = task % groups * kOuterRows;
       alignas(64) float totals[kOuterRows * kBlock] = {};
       int64_t offset[kOuterRows];
       for (int r = 0; r < kOuterRows; ++r) offset[r] = offsets[std::min(first + r, pairs(c) - 1)];
-      for (int64_t y0 = 0; y0 < c.out_h; y0 += rows) {
-        Vec acc[kOuterRows][kVecs] = {};
-        for (int64_t y = y0; y < std::min(c.out_h, y0 + rows); ++y) {
-          const float* const line = copy + y * c.stride_h * picture.width;
-          accumulate_outer<kOuterRows>(
-              acc, c.out_w, [&](int64_t p, int r) { return line[offset[r] + p * c.stride_w]; },
-              gradient + n * c.out_stride + (block * c.out_h + y) * c.out_w * kBlock, kBlock);
+      for (int64_t n = 0; n < images; ++n)
+        for (int64_t y0 = 0; y0 < c.out_h; y0 += rows) {
+          Vec acc[kOuterRows][kVecs] = {};
+          for (int64_t y = y0; y < std::min(c.out_h, y0 + rows); ++y) {
+            const float* const line = copy + n * picture.floats() + y * c.stride_h * picture.width;
+            accumulate_outer<kOuterRows>(
+                acc, c.out_w, [&](int64_t p, int r) { return line[offset[r] + p * c.stride_w]; },
+                gradient + (begin + n) * c.out_stride + (block * c.out_h + y) * c.out_w * kBlock, kBlock);
+          }
+          add_to(totals, acc);
         }
-        add_to(totals, acc);
-      }
       for (int64_t k = block * kBlock; k < std::min(c.out_channels, (block + 1) * kBlock); ++k)
         for (int64_t q = first; q < std::min(pairs(c), first + kOuterRows); ++q)
           weights[k * pairs(c) + q] += totals[(q - first) * kBlock + k % kBlock];

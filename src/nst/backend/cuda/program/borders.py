@@ -5,7 +5,8 @@ from __future__ import annotations
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.features import map_like, rescaled
 from nst.backend.cuda.program.values import Gate, Term, Value
-from nst.backend.programs import Border, ProgramLayer
+from nst.backend.operations import Border
+from nst.backend.programs import ProgramLayer
 
 
 def forward(compiler: Compiler, layer: ProgramLayer) -> None:

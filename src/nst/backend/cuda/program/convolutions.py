@@ -11,12 +11,13 @@ from nst.backend.cuda.program.places import Pinned, Place
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.cuda.program.weights import Filters, bias_of
 from nst.backend.operations import (
+    Border,
     Convolve,
     Fork,
     Pool,
     Rectify,
 )
-from nst.backend.programs import Border, ProgramLayer
+from nst.backend.programs import ProgramLayer
 
 
 def forward(compiler: Compiler, layer: ProgramLayer) -> None:

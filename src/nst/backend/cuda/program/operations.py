@@ -15,6 +15,7 @@ from nst.backend.cuda.program.compiler import Compiler, Emitter, Unsupported
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Value
 from nst.backend.operations import (
+    Border,
     Convolve,
     Distance,
     Fork,
@@ -27,7 +28,6 @@ from nst.backend.operations import (
     Rectify,
 )
 from nst.backend.programs import (
-    Border,
     MeanMoments,
     ProgramLayer,
     RelativeDistance,
