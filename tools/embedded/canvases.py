@@ -1,20 +1,18 @@
-"""Draws the training pictures: N texture classes, a few canvases of each, all from seeds.
+"""Texture classes: which family each belongs to, and its canvases, all from seeds.
 
-    python tools/embedded/canvases.py out/canvases.npy --classes 384 --canvases 4
+    python tools/embedded/canvases.py out/embedded/textures.png
 
-The array is uint8 (classes, canvases, size, size, 3), RGB. The last canvas of each class is never
-trained on. `--sheet` also writes a contact sheet.
+shows a corner of the first canvas of some classes on one sheet; `tiles.py` makes the training set.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
-from multiprocessing import Pool
 from pathlib import Path
 
 import marks
 import numpy as np
+import paints
 import surfaces
 from numpy.random import default_rng
 from numpy.typing import NDArray
@@ -35,6 +33,13 @@ FAMILIES = (
     surfaces.whorls,
     surfaces.noise,
     *[surfaces.patchwork] * 2,
+    *[paints.currents] * 2,
+    paints.smears,
+    paints.knife,
+    paints.washes,
+    paints.tesserae,
+    paints.fur,
+    paints.spots,
 )
 
 
@@ -63,32 +68,23 @@ def draw_class(index: int, canvases: int, size: int) -> NDArray[np.uint8]:
     return np.stack(drawn)
 
 
-def contact_sheet(data: NDArray[np.uint8], columns: int = 16, tile: int = 128) -> Image.Image:
-    """A corner of the first canvas of each class."""
-    rows = -(-len(data) // columns)
-    sheet = Image.new("RGB", (columns * tile, rows * tile))
-    for k, canvases in enumerate(data):
-        corner = Image.fromarray(canvases[0, :tile, :tile])
+def contact_sheet(classes: int, columns: int, tile: int) -> Image.Image:
+    """A corner of the first canvas of each class, in rows."""
+    sheet = Image.new("RGB", (columns * tile, -(-classes // columns) * tile))
+    for k in range(classes):
+        corner = Image.fromarray(draw_class(k, 1, 320)[0, :tile, :tile])
         sheet.paste(corner, (k % columns * tile, k // columns * tile))
     return sheet
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--classes", type=int, default=384)
-    parser.add_argument("--canvases", type=int, default=4)
-    parser.add_argument("--size", type=int, default=384)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--sheet", type=Path)
-    arguments = parser.parse_args()
-    draw = partial(draw_class, canvases=arguments.canvases, size=arguments.size)
-    with Pool(arguments.processes) as pool:
-        data = np.stack(pool.map(draw, range(arguments.classes), chunksize=4))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    np.save(arguments.output, data)
-    if arguments.sheet:
-        contact_sheet(data).save(arguments.sheet)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sheet", type=Path)
+    parser.add_argument("--classes", type=int, default=2 * len(FAMILIES))
+    parser.add_argument("--columns", type=int, default=8)
+    parser.add_argument("--tile", type=int, default=120)
+    options = parser.parse_args()
+    contact_sheet(options.classes, options.columns, options.tile).save(options.sheet)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def hatching(rng: Generator) -> Painter:
                     size / 2 + across * (offset + canvas.normal(0, wobble)) + t[:, None] * along
                 )
                 points += canvas.normal(0, wobble / 3 + 1e-6, points.shape)
-                shown = look_up(tone, points[:, 0], points[:, 1]) > (level - 1) * 0.6
+                shown = look_up(tone, points[:-1, 0], points[:-1, 1]) > (level - 1) * 0.6
                 for p, q, on in zip(points[:-1], points[1:], shown, strict=True):
                     if on or not toned:
                         draw.line([*p, *q], fill=ink, width=round(width))

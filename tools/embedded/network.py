@@ -1,23 +1,26 @@
-"""The embedded network: VGG19's layer names at a fraction of its width, as a PyTorch module.
+"""Describes the training net and writes it: the features, and what is asked of them.
 
-The semantics are Caffe's: zero padding, pooling 2x2/2 rounded up, input BGR 0..255 minus MEAN.
-Learning is done with maximum pooling. Painting (export.py) is done with average pooling: through a
-maximum the gradient reaches one pixel of four, and paints a lattice.
-Training looks through BatchNorm and a softer input scale; `folded` returns the plain convolutions.
+    python tools/embedded/network.py > tools/embedded/train_val.prototxt
+
+One file for both phases, as Caffe has it. The tiles come out of HDF5 files (`tiles.py`); `spoil.Spoil`
+cuts, recolours and spoils them. Every convolution has BatchNorm and Scale behind it, which `fold.py` takes
+away again.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
+import argparse
+import copy
+import json
+import sys
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from nst.io.prototxt import format_message
+from nst.proto import LayerParameter, NetParameter
+from nst.pycaffe import TEST, TRAIN, NetSpec
+from nst.pycaffe import layers as L
+from nst.pycaffe.net_spec import Top
 
-MEAN = (104.0, 117.0, 123.0)
-INPUT_SCALE = 1 / 64
 CONVOLUTIONS = {
     "conv1_1": 24,
     "conv1_2": 32,
@@ -29,97 +32,148 @@ CONVOLUTIONS = {
     "conv4_2": 128,
     "conv5_1": 160,
 }
-HEADS = ("conv3_2", "conv4_2", "conv5_1")
-GRAIN_HEADS = ("conv2_2", "conv3_2", "conv4_2")
-
-
-class Folded(NamedTuple):
-    """A convolution with BatchNorm in it: weight (out, in, 3, 3), bias (out,), float32."""
-
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-
-def load(path: Path) -> dict[str, Folded]:
-    """Weights by layer name, as train.py saves them."""
-    arrays = np.load(path)
-    return {n: Folded(arrays[f"{n}.weight"], arrays[f"{n}.bias"]) for n in CONVOLUTIONS}
+"""VGG19's names with our widths. A pooling comes before the first convolution of blocks 2 to 5."""
+TEXTURE_HEADS = {"conv3_2": 0.3, "conv4_2": 0.4, "conv5_1": 1.0}
+"""Where the texture is asked for, and the weight of each answer in the loss."""
+CLASSES = 384
+TILES = "out/embedded/tiles"
+BATCH = 64
+MEAN = (104.0, 117.0, 123.0)
+"""BGR; subtracted from the input."""
 
 
 def starts_block(name: str) -> bool:
-    """Whether a pooling layer stands before this convolution."""
+    """Whether a pooling comes before this convolution."""
     return name.endswith("_1") and name != "conv1_1"
 
 
-class Features(nn.Module):
-    """Convolution, BatchNorm, ReLU for each name; returns every rectified output by name."""
+def training_net(
+    classes: int = CLASSES, batch: int = BATCH, tiles: str = TILES, side: int = 96
+) -> NetParameter:
+    """The net for both phases: data, features, heads, losses, accuracies; `side` is that of the tiles.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolutions, self.norms = nn.ModuleDict(), nn.ModuleDict()
-        channels = 3
-        for name, width in CONVOLUTIONS.items():
-            self.convolutions[name] = nn.Conv2d(channels, width, 3, padding=1, bias=False)
-            self.norms[name] = nn.BatchNorm2d(width)
-            channels = width
-        self.pool = nn.MaxPool2d(2, 2, ceil_mode=True)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        found = {}
-        x = x * INPUT_SCALE
-        for name, convolution in self.convolutions.items():
-            x = self.pool(x) if starts_block(name) else x
-            x = torch.relu(self.norms[name](convolution(x)))
-            found[name] = x
-        return found
-
-    @torch.no_grad()
-    def start_from(self, layers: dict[str, Folded], x: Tensor) -> None:
-        """Takes folded weights over; BatchNorm is set so that on `x` it changes nothing."""
-        x = x * INPUT_SCALE
-        for name, (weight, bias) in layers.items():
-            scale = 1 / INPUT_SCALE if name == "conv1_1" else 1.0
-            self.convolutions[name].weight.copy_(torch.as_tensor(weight) * scale)
-            x = self.convolutions[name](self.pool(x) if starts_block(name) else x)
-            variance, mean = torch.var_mean(x, dim=(0, 2, 3))
-            self.norms[name].weight.copy_(torch.sqrt(variance + self.norms[name].eps))
-            self.norms[name].bias.copy_(mean + torch.as_tensor(bias))
-            x = torch.relu(x + torch.as_tensor(bias)[:, None, None])
-
-    def folded(self) -> dict[str, Folded]:
-        """The same function in evaluation mode, without BatchNorm and input scale."""
-        result, scale = {}, INPUT_SCALE
-        for name, convolution in self.convolutions.items():
-            norm = self.norms[name]
-            gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            weight = convolution.weight * gain[:, None, None, None] * scale
-            bias = norm.bias - norm.running_mean * gain
-            result[name] = Folded(weight.detach().numpy(), bias.detach().numpy())
-            scale = 1.0
-        return result
-
-
-class Critic(nn.Module):
-    """What gives the features something to learn: which texture is it, and where has it been spoilt.
-
-    A linear head per depth names the texture of a crop; a 1x1 convolution per depth says for every
-    position whether the crop carries grain there.
+    Training begins with crops of half a tile. Under the stage "spoil" it sees two thirds of a tile, half
+    as many of them, and every one twice. The test sees whole tiles.
     """
+    n = NetSpec()
+    n.tile, n.tile_label = L.HDF5Data(
+        source=f"{tiles}/train.txt", batch_size=batch, shuffle=True, ntop=2
+    )
+    n.data, n.label = L.Python(n.tile, n.tile_label, ntop=2, module="spoil", layer="Spoil")
+    found = _features(n)
+    for name, weight in TEXTURE_HEADS.items():
+        _texture_head(n, name, found[name], classes, weight)
+    net = n.to_proto()
+    layers = list(net.layer)
+    del net.layer[:]
+    net.layer.extend(_sources(layers[0], batch // 2, f"{tiles}/test.txt"))
+    net.layer.extend(_croppers(layers[1], side))
+    net.layer.extend(layers[2:])
+    net.name = "embedded_training"
+    net.force_backward = True  # the layer Spoil wants the gradient of its crops
+    return net
 
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.features = Features()
-        self.heads = nn.ModuleDict({n: nn.Linear(2 * CONVOLUTIONS[n], classes) for n in HEADS})
-        self.grain = nn.ModuleDict({n: nn.Conv2d(CONVOLUTIONS[n], 1, 1) for n in GRAIN_HEADS})
 
-    def forward(self, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Texture scores (n, classes) and grain scores (n, 1, h, w), by layer."""
-        found = self.features(x)
-        textures = {name: head(summary(found[name])) for name, head in self.heads.items()}
-        return textures, {name: head(found[name]) for name, head in self.grain.items()}
+def _sources(plain: LayerParameter, batch: int, test_list: str) -> list[LayerParameter]:
+    """The layer that reads tiles: plain, for the stage "spoil", and for the test."""
+    spoil, test = copy.deepcopy(plain), copy.deepcopy(plain)
+    spoil.hdf5_data_param.batch_size = test.hdf5_data_param.batch_size = batch
+    test.hdf5_data_param.source, test.hdf5_data_param.shuffle = test_list, False
+    return _by_state(plain, spoil, test)
 
 
-def summary(x: Tensor) -> Tensor:
-    """Mean and standard deviation of each channel, shape (n, 2 * channels)."""
-    variance, mean = torch.var_mean(x, dim=(2, 3), unbiased=False)
-    return torch.cat([mean, torch.sqrt(variance + 1e-5)], 1)
+def _croppers(plain: LayerParameter, side: int) -> list[LayerParameter]:
+    """The layer that cuts crops, likewise."""
+    spoil, test = copy.deepcopy(plain), copy.deepcopy(plain)
+    plain.python_param.param_str = json.dumps({"side": side // 2})
+    spoil.python_param.param_str = json.dumps({"side": side * 2 // 3, "again": True})
+    test.python_param.param_str = json.dumps({"side": side})
+    return _by_state(plain, spoil, test)
+
+
+def _by_state(*layers: LayerParameter) -> list[LayerParameter]:
+    plain, spoil, test = layers
+    plain.include.add(phase=TRAIN, not_stage=["spoil"])
+    spoil.include.add(phase=TRAIN, stage=["spoil"])
+    test.include.add(phase=TEST)
+    return list(layers)
+
+
+def _features(n: NetSpec) -> dict[str, Top]:
+    """Rectified features by the name of their convolution."""
+    found, top = {}, n.data
+    for name, width in CONVOLUTIONS.items():
+        number = name.removeprefix("conv")
+        if starts_block(name):
+            top = _put(
+                n, f"pool{int(number[0]) - 1}", L.Pooling(top, pool="AVE", kernel_size=2, stride=2)
+            )
+        top = _put(
+            n,
+            name,
+            L.Convolution(
+                top,
+                num_output=width,
+                kernel_size=3,
+                pad=1,
+                bias_term=False,
+                weight_filler={"type": "msra"},
+                param=[{"lr_mult": 1, "decay_mult": 1}],
+            ),
+        )
+        top = _put(
+            n, f"norm{number}", L.BatchNorm(top, in_place=True, moving_average_fraction=0.99)
+        )
+        top = _put(
+            n,
+            f"scale{number}",
+            L.Scale(
+                top, in_place=True, bias_term=True, param=[{"decay_mult": 0}, {"decay_mult": 0}]
+            ),
+        )
+        found[name] = top = _put(n, f"relu{number}", L.ReLU(top, in_place=True))
+    return found
+
+
+def _texture_head(n: NetSpec, name: str, top: Top, classes: int, weight: float) -> None:
+    """A linear answer from mean and root mean square of each channel: the diagonal of its Gram matrix.
+
+    Between textures these differ by a fraction of what they are; BatchNorm brings that to unit size.
+    """
+    number = name.removeprefix("conv")
+    mean = _put(n, f"mean{number}", L.Pooling(top, pool="AVE", global_pooling=True))
+    square = _put(n, f"square{number}", L.Power(top, power=2))
+    power = _put(n, f"power{number}", L.Pooling(square, pool="AVE", global_pooling=True))
+    rms = _put(n, f"rms{number}", L.Power(power, power=0.5, shift=1e-3))
+    both = _put(n, f"summary{number}", L.Concat(mean, rms))
+    both = _put(n, f"normal{number}", L.BatchNorm(both, moving_average_fraction=0.99))
+    scores = _put(
+        n,
+        f"texture{number}",
+        L.InnerProduct(
+            both,
+            num_output=classes,
+            weight_filler={"type": "gaussian", "std": 0.01},
+            param=[{}, {"decay_mult": 0}],
+        ),
+    )
+    _put(n, f"texture_loss{number}", L.SoftmaxWithLoss(scores, n.label, loss_weight=weight))
+    _put(n, f"accuracy{number}", L.Accuracy(scores, n.label, include=[{"phase": TEST}]))
+
+
+def _put(n: NetSpec, name: str, top: Any) -> Any:
+    setattr(n, name, top)
+    return top
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--classes", type=int, default=CLASSES)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--tiles", default=TILES)
+    parser.add_argument("--side", type=int, default=96)
+    sys.stdout.write(format_message(training_net(**vars(parser.parse_args()))))
+
+
+if __name__ == "__main__":
+    main()
