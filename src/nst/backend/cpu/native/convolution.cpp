@@ -2,7 +2,7 @@
 //
 // For a block of T pixels, tap by tap, rows of 16 channels are copied to V[tap][channel block][T][16] (im2col in
 // the blocked layout: whole cache lines, the ReLU mask applied on the way); V times the packed weights gives the
-// outputs. A 1x1 convolution is the same with one tap.
+// outputs. 1x1 convolutions with stride 1 have pointwise.cpp instead.
 //
 // The backward pass gathers too, so that nothing is scattered and no two threads write to one place. The input
 // pixels are divided into phases by their position modulo the stride; within a phase every pixel is reached by
@@ -87,6 +87,10 @@ void pack_panel(const nst_conv& c, const Phase& phase, const Shape& shape, bool 
         packed[panel_index(tap * padded(shape.in) + i, static_cast<int>(column), width, depth)] =
             weights[filter * area + phase.taps[tap].index];
       }
+}
+
+bool is_pointwise(const nst_conv& c) {
+  return c.kernel_h == 1 && c.kernel_w == 1 && c.stride_h == 1 && c.stride_w == 1 && c.pad_h == 0 && c.pad_w == 0;
 }
 
 class GatheredConvolution {
@@ -233,6 +237,12 @@ void convolution_pack(Engine& engine, const nst_conv& c, bool backward, const fl
 
 void convolution(Engine& engine, const nst_conv& c, bool backward, const BlockedConvolution& args) {
   const Shape shape = shape_of(c, backward);
+  const bool adds_last = args.flags & NST_ACCUMULATE && (args.bias || args.flags & NST_RELU);
+  if (is_pointwise(c) && !adds_last) {
+    pointwise(engine, {c.images, shape.in, shape.out, c.in_h * c.in_w, shape.source_stride, shape.target_stride},
+              args);
+    return;
+  }
   const float* packed = args.packed;
   for (const Phase& phase : phases_of(c, backward)) {
     GatheredConvolution(engine, c, shape, phase, packed, args).run();

@@ -36,6 +36,20 @@ void partial_gram(const float* source, int64_t pixels, int64_t begin, int64_t en
   }
 }
 
+// Adds up the pieces of one row of 16 x 16 tiles, up to the diagonal, and writes each tile and its mirror image.
+void write_symmetric(const float* sums, int64_t pieces, int64_t side, int64_t block, float scale, int64_t channels,
+                     float* gram) {
+  for (int64_t i = block * kBlock; i < std::min(channels, (block + 1) * kBlock); ++i)
+    for (int64_t j = 0; j <= i; ++j) {
+      float total = 0;
+      for (int64_t piece = 0; piece < pieces; ++piece) total += sums[(piece * side + i) * side + j];
+      gram[i * channels + j] = total * scale;
+    }
+  for (int64_t j = 0; j < std::min(channels, (block + 1) * kBlock); ++j)
+    for (int64_t i = std::max(block * kBlock, j + 1); i < std::min(channels, (block + 1) * kBlock); ++i)
+      gram[j * channels + i] = gram[i * channels + j];
+}
+
 }  // namespace
 
 void gram(Engine& engine, const float* source, float* gram, int64_t channels, int64_t pixels, float scale) {
@@ -49,33 +63,30 @@ void gram(Engine& engine, const float* source, float* gram, int64_t channels, in
     partial_gram(source, pixels, pixels * piece / pieces, pixels * (piece + 1) / pieces, wide ? last : 0,
                  wide ? last + 1 : blocks, side, sums + piece * side * side);
   });
-  engine.pool.run(channels, [&](int64_t i, int) {
-    for (int64_t j = 0; j <= i; ++j) {
-      float total = 0;
-      for (int64_t piece = 0; piece < pieces; ++piece) total += sums[(piece * side + i) * side + j];
-      gram[i * channels + j] = total * scale;
-    }
-  });
-  engine.pool.run(channels, [&](int64_t i, int) {
-    for (int64_t j = i + 1; j < channels; ++j) gram[i * channels + j] = gram[j * channels + i];
+  engine.pool.run(blocks, [&](int64_t block, int) {
+    write_symmetric(sums, pieces, side, blocks - 1 - block, scale, channels, gram);
   });
 }
 
 void gram_backward(Engine& engine, const float* d, const float* source, float* target, int64_t channels,
                    int64_t pixels, float scale, bool accumulate) {
-  const int64_t side = padded(channels), filter = side * side;
-  const auto symmetric = std::unique_ptr<float, decltype(&release)>(
-      static_cast<float*>(allocate(sizeof(float) * 2 * filter)), release);
-  float* const weights = symmetric.get();
-  float* const packed = weights + filter;
-  engine.pool.run(channels, [&](int64_t i, int) {
-    for (int64_t j = 0; j < channels; ++j)
-      weights[i * channels + j] = scale * (d[i * channels + j] + d[j * channels + i]);
+  const int64_t side = padded(channels);
+  const auto weights = std::unique_ptr<float, decltype(&release)>(
+      static_cast<float*>(allocate(sizeof(float) * side * side)), release);
+  float* const packed = weights.get();
+  engine.pool.run(panel_count(channels), [&](int64_t panel, int) {
+    const int width = panel_width(panel, channels);
+    float* const place = packed + panel_offset(panel, side);
+    for (int64_t i = 0; i < side; ++i)
+      for (int column = 0; column < width; ++column) {
+        const int64_t j = panel * kPanel + column;
+        const bool there = i < channels && j < channels;
+        place[panel_index(i, column, width, side)] =
+            there ? scale * (d[i * channels + j] + d[j * channels + i]) : 0.f;
+      }
   });
-  const nst_conv pointwise = {1, channels, channels, 1, pixels, 1, pixels, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0};
-  convolution_pack(engine, pointwise, false, weights, packed);
-  convolution(engine, pointwise, false,
-              {source, nullptr, packed, nullptr, target, accumulate ? NST_ACCUMULATE : 0});
+  pointwise(engine, {1, channels, channels, pixels, 0, 0},
+            {source, nullptr, packed, nullptr, target, accumulate ? NST_ACCUMULATE : 0});
 }
 
 }  // namespace nst

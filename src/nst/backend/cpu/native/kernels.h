@@ -32,6 +32,13 @@ int64_t convolution_filter_floats(const nst_conv&);
 void convolution_pack(Engine&, const nst_conv&, bool backward, const float* weights, float* packed);
 void convolution(Engine&, const nst_conv&, bool backward, const BlockedConvolution&);
 
+// 1x1, stride 1: `pixels` per image, weights packed as for `convolution`. With NST_ACCUMULATE the products are
+// added to what is there, before bias and ReLU.
+struct PointwiseShape {
+  int64_t images, in, out, pixels, in_stride, out_stride;
+};
+void pointwise(Engine&, const PointwiseShape&, const BlockedConvolution&);
+
 int64_t first_layer_filter_floats(const nst_conv&, bool backward);
 void first_layer_pack(const nst_conv&, bool backward, const float* weights, float* packed);
 void first_layer_forward(Engine&, const nst_conv&, const float* planar, const float* packed,

@@ -53,7 +53,9 @@ void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const flo
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) acc[r][v] = accumulate ? load(at(r, v)) : zero();
-  for (int64_t block = 0; block < blocks; ++block, x += block_stride)
+  for (int64_t block = 0; block < blocks; ++block, x += block_stride) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) __builtin_prefetch(x + block_stride + r * kBlock);
 #pragma GCC unroll 2
     for (int c = 0; c < kBlock; ++c, u += V * kLanes) {
       Vec weight[V];
@@ -66,6 +68,7 @@ void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const flo
         for (int v = 0; v < V; ++v) acc[r][v] += value * weight[v];
       }
     }
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
@@ -92,27 +95,57 @@ inline TileKernel tile_kernel_for(int rows, int strip) {
 // L1 cache while all rows go by. Sums continue from the stored value, so a pass more changes no bit.
 constexpr int64_t kDepthBlocks = 8, kManyGroups = 8;
 
-// All `rows` rows of x against one panel of `width` outputs over `blocks` blocks of 16 inputs.
-inline void rows_times_panel(const float* x, int64_t block_stride, int64_t blocks, const float* panel,
-                             int width, float* out, int64_t out_stride, int64_t rows) {
+// The balanced division of `rows` rows into groups of at most kRows.
+struct Groups {
+  explicit Groups(int64_t rows) : count(ceil_div(rows, kRows)), base_(rows / count), longer_(rows % count) {}
+  int size(int64_t group) const { return static_cast<int>(base_ + (group < longer_)); }
+  const int64_t count;
+
+ private:
+  const int64_t base_, longer_;
+};
+
+// Where the operand rows lie. Strided: [block][row][16], as in a feature map.
+struct StridedRows {
+  const float* x;
+  int64_t block_stride;
+  const float* at(int64_t row, int, int64_t block) const { return x + block * block_stride + row * kBlock; }
+  int64_t step(int) const { return block_stride; }
+};
+// Grouped: [group][block][row of the group][16], so that a register tile reads from one end to the other.
+struct GroupedRows {
+  const float* x;
+  int64_t blocks;
+  const float* at(int64_t row, int size, int64_t block) const { return x + (row * blocks + block * size) * kBlock; }
+  int64_t step(int size) const { return size * kBlock; }
+};
+
+// All `rows` rows of x, from channel block `start` on, against one panel of `width` outputs over `blocks` blocks
+// of 16 inputs; `accumulate` continues the sums that are in `out`.
+template <class Rows>
+void rows_times_panel(const Rows& x, int64_t start, int64_t blocks, const float* panel, int width, float* out,
+                      int64_t out_stride, int64_t rows, bool accumulate) {
   const int strip = std::min(kStrip, width);
-  const int64_t groups = ceil_div(rows, kRows), base = rows / groups, longer = rows % groups;
-  const int64_t most = groups < kManyGroups ? std::max<int64_t>(blocks, 1) : kDepthBlocks;
+  const Groups groups(rows);
+  const int64_t most = groups.count < kManyGroups ? std::max<int64_t>(blocks, 1) : kDepthBlocks;
   int64_t first = 0;
   do {
     const int64_t depth = std::min(most, blocks - first);
     for (int k = 0; k < width; k += strip) {
       const float* const weights = panel + (k * blocks + first * strip) * kBlock;
       float* const column = out + k / kBlock * out_stride + k % kBlock;
-      for (int64_t group = 0, row = 0; group < groups; ++group) {
-        const int count = static_cast<int>(base + (group < longer));
-        tile_kernel_for(count, strip)(x + first * block_stride + row * kBlock, block_stride, depth, weights,
-                                      column + row * kBlock, out_stride, first > 0);
-        row += count;
+      for (int64_t group = 0, row = 0; group < groups.count; row += groups.size(group++)) {
+        const int size = groups.size(group);
+        tile_kernel_for(size, strip)(x.at(row, size, start + first), x.step(size), depth, weights,
+                                     column + row * kBlock, out_stride, accumulate || first > 0);
       }
     }
     first += most;
   } while (first < blocks);
+}
+inline void rows_times_panel(const float* x, int64_t block_stride, int64_t blocks, const float* panel, int width,
+                             float* out, int64_t out_stride, int64_t rows, bool accumulate = false) {
+  rows_times_panel(StridedRows{x, block_stride}, 0, blocks, panel, width, out, out_stride, rows, accumulate);
 }
 
 // Rows of one outer-product register tile: R * kVecs accumulators beside kVecs columns and one broadcast.

@@ -7,57 +7,33 @@
 //   3. output transform, bias, ReLU or accumulation, store.
 // The backward pass is the same with the filters turned around and channels swapped (winograd_filters.cpp).
 //
-// Two schedules: with many tiles each worker takes whole blocks; with few tiles, or filters that are expanded
-// on the fly, the workers share one V and divide the panels.
+// Two schedules. Independent: each worker takes blocks of few tiles through all panels; V stays in its L2 cache.
+// Shared: the workers make one V of many tiles and divide the panels. The filters of many channels then pass by
+// once per block, as 9 taps, and a piece of them at a time is expanded into the L2 cache just before it is used:
+// that costs less than to read four or seven times as much from memory.
 #include <algorithm>
-#include <cstring>
 
 #include "engine.h"
 #include "kernels.h"
+#include "microkernel.h"
 #include "winograd_filters.h"
-#include "winograd_transforms.h"
+#include "winograd_tiles.h"
 
 namespace nst {
 namespace {
 
-// Outputs larger than this would only push the inputs out of the cache.
-constexpr int64_t kStreamBytes = int64_t{16} << 20;
-
-// The convolution as this file sees it, with the direction resolved.
-struct Shape {
-  int64_t images, in, out;  // channels
-  int64_t in_h, in_w, out_h, out_w, pad_h, pad_w;
-  int64_t in_stride, out_stride;
-};
-
-Shape shape_of(const nst_conv& c, bool backward) {
-  if (backward)
-    return {c.images, c.out_channels, c.in_channels, c.out_h,     c.out_w,      c.in_h,
-            c.in_w,   2 - c.pad_h,    2 - c.pad_w,   c.out_stride, c.in_stride};
-  return {c.images, c.in_channels, c.out_channels, c.in_h,      c.in_w,      c.out_h,
-          c.out_w,  c.pad_h,       c.pad_w,        c.in_stride, c.out_stride};
-}
-
-struct Tile {
-  int64_t image, y, x;  // first output row and column
-};
-
 template <int M>
 class WinogradConvolution {
  public:
-  WinogradConvolution(Engine& engine, const Shape& shape, bool expanded, const BlockedConvolution& args)
-      : engine_(engine), s_(shape), expanded_(expanded), args_(args) {
-    tiles_h_ = ceil_div(s_.out_h, M), tiles_w_ = ceil_div(s_.out_w, M);
-    tiles_ = s_.images * tiles_h_ * tiles_w_;
+  WinogradConvolution(Engine& engine, const WinogradShape& shape, bool expanded, const BlockedConvolution& args)
+      : engine_(engine), s_(shape), tiles_(shape, args), packed_(args.packed), expanded_(expanded) {
     blocks_ = padded(s_.in) / kBlock;
-    stream_ = !(args_.flags & NST_ACCUMULATE) &&
-              s_.images * s_.out_h * s_.out_w * padded(s_.out) * 4 > kStreamBytes;
   }
 
   void run() {
-    const int64_t independent = independent_block();
-    if (expanded_ && ceil_div(tiles_, independent) >= 2 * engine_.pool.threads())
-      run_independent(independent);
+    const int64_t block = independent_block();
+    if (expanded_ && ceil_div(tiles_.count(), block) >= 2 * engine_.pool.threads())
+      run_independent(block);
     else
       run_shared();
   }
@@ -65,207 +41,147 @@ class WinogradConvolution {
  private:
   static constexpr int A = M + 2;
   static constexpr int kFrequencies = A * A;
+  static constexpr int kPairRows = 2 * A;  // frequencies of a pair of rows
+  // Filters are expanded for one pair of rows and so many channel blocks at a time: less than 400 KiB.
+  static constexpr int64_t kExpandedBlocks = M == 6 ? 8 : 16;
+  static constexpr int64_t kMostShared = 128;  // tiles
 
   // Scratch of one block of tiles. The odd cache lines keep frequencies out of each other's cache sets.
   struct Buffers {
-    int64_t tiles;
-    int64_t block_stride() const { return tiles * kBlock; }
+    int64_t tiles, blocks;
+    int64_t product_block() const { return tiles * kBlock; }
     int64_t product_stride() const { return tiles * kPanel + 48; }
     int64_t products() const { return kFrequencies * product_stride(); }
-    int64_t input_stride(int64_t blocks) const { return blocks * block_stride() + 80; }
-    int64_t inputs(int64_t blocks) const { return kFrequencies * input_stride(blocks); }
+    int64_t input_stride() const { return blocks * tiles * kBlock + 80; }
+    int64_t inputs() const { return kFrequencies * input_stride(); }
   };
 
-  // Tiles per block so that V stays near a megabyte, in whole register groups and equal blocks.
+  // The tiles [begin, end) of a block that begins at tile `first`.
+  struct Range {
+    int64_t first, begin, end;
+    int64_t count() const { return end - begin; }
+  };
+
+  // Tiles per block so that V stays within half of the L2 cache, in whole register groups and equal blocks.
   int64_t independent_block() const {
     const int64_t bytes_per_tile = kFrequencies * padded(s_.in) * 4;
-    const int64_t groups = std::clamp<int64_t>((int64_t{1280} << 10) / bytes_per_tile / kRows, 2, 8);
-    return std::min(tiles_, equal_block(groups * kRows));
+    const int64_t groups = std::clamp<int64_t>((int64_t{512} << 10) / bytes_per_tile / kRows, 1, 8);
+    return std::min(tiles_.count(), equal_block(groups * kRows));
   }
 
   int64_t equal_block(int64_t most) const {
-    const int64_t count = ceil_div(tiles_, most);
-    return std::min(most, round_up(ceil_div(tiles_, count), kRows));
+    const int64_t count = ceil_div(tiles_.count(), most);
+    return std::min(most, round_up(ceil_div(tiles_.count(), count), kRows));
   }
 
   void run_independent(int64_t tiles) {
-    const Buffers buffers{tiles};
-    const int64_t scratch = buffers.inputs(blocks_) + buffers.products();
+    const Buffers buffers{tiles, blocks_};
+    const int64_t scratch = buffers.inputs() + buffers.products();
     float* const arena = engine_.arena.take(scratch * engine_.pool.threads());
-    engine_.pool.run(ceil_div(tiles_, tiles), [&](int64_t block, int worker) {
+    engine_.pool.run(ceil_div(tiles_.count(), tiles), [&](int64_t block, int worker) {
       float* const inputs = arena + worker * scratch;
-      const int64_t first = block * tiles, count = std::min(tiles, tiles_ - first);
-      for (int64_t c = 0; c < blocks_; ++c) transform_inputs(buffers, inputs, c, first, 0, count);
+      const int64_t first = block * tiles;
+      const Range range{first, 0, std::min(tiles, tiles_.count() - first)};
+      for (int64_t c = 0; c < blocks_; ++c) read(buffers, inputs, c, range);
       for (int64_t panel = 0; panel < panel_count(s_.out); ++panel)
-        finish_panel(buffers, inputs, inputs + buffers.inputs(blocks_), filters(panel), panel, first, count);
+        finish_panel(buffers, inputs, inputs + buffers.inputs(), panel, range);
       stream_fence();
     });
   }
 
   void run_shared() {
-    constexpr int64_t kMostTiles = 192, kChunk = 8;
-    const Buffers buffers{std::min(tiles_, equal_block(kMostTiles))};
-    const int64_t expansion = expanded_ ? 0 : panel_floats(s_.in, kPanel, kFrequencies);
-    const int64_t scratch = buffers.products() + expansion;
-    float* const inputs =
-        engine_.arena.take(buffers.inputs(blocks_) + scratch * engine_.pool.threads());
-    for (int64_t first = 0; first < tiles_; first += buffers.tiles) {
-      const int64_t count = std::min(buffers.tiles, tiles_ - first), chunks = ceil_div(count, kChunk);
-      engine_.pool.run(blocks_ * chunks, [&](int64_t task, int) {
-        const int64_t begin = task % chunks * kChunk;
-        transform_inputs(buffers, inputs, task / chunks, first, begin, std::min(count, begin + kChunk));
+    const Buffers buffers{std::min(tiles_.count(), equal_block(kMostShared)), blocks_};
+    const int64_t panels = panel_count(s_.out), scratch = buffers.products() + expansion_floats();
+    float* const inputs = engine_.arena.take(buffers.inputs() + scratch * engine_.pool.threads());
+    for (int64_t first = 0; first < tiles_.count(); first += buffers.tiles) {
+      const int64_t count = std::min(buffers.tiles, tiles_.count() - first);
+      const int64_t parts = std::clamp<int64_t>(2 * engine_.pool.threads() / panels, 1, ceil_div(count, kRows));
+      const auto range = [&](int64_t part) {
+        return Range{first, count * part / parts, count * (part + 1) / parts};
+      };
+      engine_.pool.run(blocks_ * parts, [&](int64_t task, int) {
+        read(buffers, inputs, task / parts, range(task % parts));
       });
-      engine_.pool.run(panel_count(s_.out), [&](int64_t panel, int worker) {
-        float* const products = inputs + buffers.inputs(blocks_) + worker * scratch;
-        const float* panel_filters = filters(panel);
-        if (!expanded_) {
-          float* const expansion_of_panel = products + buffers.products();
-          expand_filters<M>(panel_filters, expansion_of_panel,
-                            frequency_stride(s_.in, panel_width(panel, s_.out)));
-          panel_filters = expansion_of_panel;
-        }
-        finish_panel(buffers, inputs, products, panel_filters, panel, first, count);
+      engine_.pool.run(panels * parts, [&](int64_t task, int worker) {
+        finish_panel(buffers, inputs, inputs + buffers.inputs() + worker * scratch, task / parts,
+                     range(task % parts));
         stream_fence();
       });
     }
   }
 
-  const float* filters(int64_t panel) const {
-    return args_.packed + filter_offset(panel, s_.in, expanded_ ? kFrequencies : kTaps);
-  }
-
-  Tile tile(int64_t index) const {
-    const int64_t per_image = tiles_h_ * tiles_w_, inside = index % per_image;
-    return {index / per_image, inside / tiles_w_ * M, inside % tiles_w_ * M};
-  }
-
-  void transform_inputs(const Buffers& buffers, float* inputs, int64_t block, int64_t first, int64_t begin,
-                        int64_t end) const {
-    const int64_t plane = block * s_.in_h * s_.in_w * kBlock;
-    for (int64_t t = begin; t < end; ++t) {
-      const Tile at = tile(first + t);
-      const int64_t origin = at.image * s_.in_stride + plane;
-      float* const target = inputs + block * buffers.block_stride() + t * kBlock;
-      const float* const mask = args_.mask ? args_.mask + origin : nullptr;
-      transform_input(args_.source + origin, mask, at.y - s_.pad_h, at.x - s_.pad_w, target,
-                      buffers.input_stride(blocks_));
+  // Step 1 for one block of channels.
+  void read(const Buffers& buffers, float* inputs, int64_t block, const Range& range) const {
+    const Groups groups(range.count());
+    for (int64_t group = 0, row = range.begin; group < groups.count; row += groups.size(group++)) {
+      const int size = groups.size(group);
+      tiles_.read(block, range.first + row, range.first + row + size,
+                  inputs + (row * blocks_ + block * size) * kBlock, buffers.input_stride());
     }
   }
 
-  void transform_input(const float* source, const float* mask, int64_t y0, int64_t x0, float* target,
-                       int64_t stride) const {
-    const bool inside = y0 >= 0 && x0 >= 0 && y0 + A <= s_.in_h && x0 + A <= s_.in_w;
-    for (int v = 0; v < kBlock; v += kLanes) {
-      const auto masked = [&](int64_t offset) {
-        return where_positive(load(mask + offset), load(source + offset));
-      };
-      const auto offset = [&](int64_t i, int64_t j) {
-        return ((y0 + i) * s_.in_w + x0 + j) * kBlock + v;
-      };
-      if (inside && !mask)
-        transform_tile([&](int i, int j) { return load(source + offset(i, j)); }, target + v, stride);
-      else if (inside)
-        transform_tile([&](int i, int j) { return masked(offset(i, j)); }, target + v, stride);
-      else
-        transform_tile(
-            [&](int i, int j) {
-              const int64_t y = y0 + i, x = x0 + j;
-              const bool there = y >= 0 && x >= 0 && y < s_.in_h && x < s_.in_w;
-              if (!there) return zero();
-              return mask ? masked(offset(i, j)) : load(source + offset(i, j));
-            },
-            target + v, stride);
-    }
-  }
-
-  // B^T d B of one tile of one vector of channels.
-  template <class Element>
-  static NST_INLINE void transform_tile(Element element, float* target, int64_t stride) {
-    Vec columns[A * A];
-#pragma GCC unroll 8
-    for (int j = 0; j < A; ++j) {
-      Vec d[A];
-#pragma GCC unroll 8
-      for (int i = 0; i < A; ++i) d[i] = element(i, j);
-      Winograd<M>::input(d, columns + j, A);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < A; ++i) {
-      Vec row[A];
-      Winograd<M>::input(columns + i * A, row, 1);
-#pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) store(target + (i * A + j) * stride, row[j]);
-    }
-  }
-
-  // Steps 2 and 3 for one panel of outputs.
-  void finish_panel(const Buffers& buffers, const float* inputs, float* products,
-                    const float* panel_filters, int64_t panel, int64_t first, int64_t count) const {
+  // Steps 2 and 3 for one panel of outputs; products is followed by room for expanded filters.
+  void finish_panel(const Buffers& buffers, const float* inputs, float* products, int64_t panel,
+                    const Range& range) const {
     const int width = panel_width(panel, s_.out);
-    for (int f = 0; f < kFrequencies; ++f)
-      rows_times_panel(inputs + f * buffers.input_stride(blocks_), buffers.block_stride(), blocks_,
-                       panel_filters + f * frequency_stride(s_.in, width), width,
-                       products + f * buffers.product_stride(), buffers.block_stride(), count);
+    const float* const filters = packed_ + filter_offset(panel, s_.in, expanded_ ? kFrequencies : kTaps);
+    const int64_t stride = frequency_stride(s_.in, width);
+    if (expanded_)
+      for (int pair = 0; pair <= M / 2; ++pair)
+        multiply(buffers, inputs, range, pair, 0, blocks_, filters + pair * kPairRows * stride, stride, width,
+                 products);
+    else
+      expand_and_multiply(buffers, inputs, range, filters, width, products);
     for (int q = 0; q < width / kBlock; ++q)
-      for (int64_t t = 0; t < count; ++t)
-        transform_output(products + q * buffers.block_stride() + t * kBlock, buffers.product_stride(),
-                         panel * (kPanel / kBlock) + q, tile(first + t));
+      tiles_.write(panel * (kPanel / kBlock) + q, range.first + range.begin, range.first + range.end,
+                   products + q * buffers.product_block(), buffers.product_stride());
   }
 
-  // A^T m A of one tile of one block of outputs, then bias, ReLU, accumulation and store.
-  void transform_output(const float* products, int64_t stride, int64_t block, const Tile& at) const {
-    const int rows = static_cast<int>(std::min<int64_t>(M, s_.out_h - at.y));
-    const int columns = static_cast<int>(std::min<int64_t>(M, s_.out_w - at.x));
-    float* const corner = args_.target + at.image * s_.out_stride +
-                          ((block * s_.out_h + at.y) * s_.out_w + at.x) * kBlock;
-    for (int v = 0; v < kBlock; v += kLanes) {
-      const Vec bias = args_.bias ? load(args_.bias + block * kBlock + v) : zero();
-      Vec halfway[M * A];
-#pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) {
-        Vec m[A];
-#pragma GCC unroll 8
-        for (int i = 0; i < A; ++i) m[i] = load(products + (i * A + j) * stride + v);
-        Winograd<M>::output(m, halfway + j, A);
+  void expand_and_multiply(const Buffers& buffers, const float* inputs, const Range& range, const float* taps,
+                           int width, float* products) const {
+    const int strip = std::min(kStrip, width);
+    float* const expanded = products + buffers.products();
+    for (int64_t block = 0; block < blocks_; block += kExpandedBlocks)
+      for (int pair = 0; pair <= M / 2; ++pair) {
+        const int64_t depth = std::min(kExpandedBlocks, blocks_ - block);
+        const int64_t stride = frequency_stride(depth * kBlock, width);
+        for (int k = 0; k < width; k += strip)
+          expand_filters<M>(taps + (k * blocks_ + block * strip) * kBlock, frequency_stride(s_.in, width),
+                            depth * kBlock * strip, pair, expanded + k * depth * kBlock, stride);
+        multiply(buffers, inputs, range, pair, block, depth, expanded, stride, width, products);
       }
-#pragma GCC unroll 8
-      for (int i = 0; i < M; ++i) {
-        Vec row[M];
-        Winograd<M>::output(halfway + i * A, row, 1);
-        if (i >= rows) continue;
-        float* const line = corner + i * s_.out_w * kBlock + v;
-        if (columns == M)
-          store_row<M>(line, row, bias);
-        else
-          for (int j = 0; j < columns; ++j) store_row<1>(line + j * kBlock, row + j, bias);
-      }
+  }
+
+  // Products of the frequencies of one pair of rows over the channel blocks [block, block + depth), added to
+  // what the blocks before them gave.
+  void multiply(const Buffers& buffers, const float* inputs, const Range& range, int pair, int64_t block,
+                int64_t depth, const float* filters, int64_t stride, int width, float* products) const {
+    for (int i = 0; i < kPairRows; ++i, filters += stride) {
+      const int64_t f = pair_frequency<M>(pair, i / A) * A + i % A;
+      const GroupedRows rows{inputs + f * buffers.input_stride() + range.begin * blocks_ * kBlock, blocks_};
+      rows_times_panel(rows, block, depth, filters, width, products + f * buffers.product_stride(),
+                       buffers.product_block(), range.count(), block > 0);
     }
   }
 
-  template <int N>
-  NST_INLINE void store_row(float* line, const Vec* row, Vec bias) const {
-#pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) {
-      Vec value = row[j] + bias;
-      if (args_.flags & NST_RELU) value = maximum(value, zero());
-      if (args_.flags & NST_ACCUMULATE) value += load(line + j * kBlock);
-      stream_ ? stream(line + j * kBlock, value) : store(line + j * kBlock, value);
-    }
+  int64_t expansion_floats() const {
+    if (expanded_) return 0;
+    return kPairRows * frequency_stride(std::min(kExpandedBlocks, blocks_) * kBlock, kPanel);
   }
 
   Engine& engine_;
-  const Shape s_;
+  const WinogradShape s_;
+  const WinogradTiles<M> tiles_;
+  const float* const packed_;
   const bool expanded_;
-  const BlockedConvolution args_;
-  int64_t tiles_h_, tiles_w_, tiles_, blocks_;
-  bool stream_;
+  int64_t blocks_;
 };
 
 }  // namespace
 
 void winograd(Engine& engine, const nst_conv& conv, int tile, bool backward, bool expanded,
               const BlockedConvolution& args) {
-  const Shape shape = shape_of(conv, backward);
+  const WinogradShape shape(conv, backward);
   if (tile == 2)
     WinogradConvolution<2>(engine, shape, expanded, args).run();
   else if (tile == 4)

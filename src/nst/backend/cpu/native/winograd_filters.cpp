@@ -8,30 +8,44 @@
 
 namespace nst {
 
-template <int M>
-void expand_filters(const float* taps, float* expanded, int64_t stride) {
+namespace {
+
+template <int M, int kPair>
+void expand_pair(const float* taps, int64_t tap_stride, int64_t count, float* expanded, int64_t stride) {
   constexpr int A = M + 2;
-  for (int64_t i = 0; i < stride; i += kLanes) {
-    Vec columns[A * 3];
+  for (int64_t i = 0; i < count; i += kLanes) {
+    Vec rows[2][3];
 #pragma GCC unroll 3
     for (int j = 0; j < 3; ++j) {
-      const Vec g[3] = {load(taps + j * stride + i), load(taps + (3 + j) * stride + i),
-                        load(taps + (6 + j) * stride + i)};
-      Winograd<M>::filter(g, columns + j, 3);
+      const float* const tap = taps + j * tap_stride + i;
+      const Vec g[3] = {load(tap), load(tap + 3 * tap_stride), load(tap + 6 * tap_stride)};
+      Winograd<M>::template filter_pair<kPair>(g, rows[0][j], rows[1][j]);
     }
-#pragma GCC unroll 8
-    for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 2
+    for (int a = 0; a < 2; ++a) {
       Vec row[A];
-      Winograd<M>::filter(columns + a * 3, row, 1);
+      filter_all<M>(rows[a], row);
 #pragma GCC unroll 8
       for (int b = 0; b < A; ++b) store(expanded + (a * A + b) * stride + i, row[b]);
     }
   }
 }
 
-template void expand_filters<2>(const float*, float*, int64_t);
-template void expand_filters<4>(const float*, float*, int64_t);
-template void expand_filters<6>(const float*, float*, int64_t);
+}  // namespace
+
+template <int M>
+void expand_filters(const float* taps, int64_t tap_stride, int64_t count, int pair, float* expanded,
+                    int64_t stride) {
+  if (pair == 0) return expand_pair<M, 0>(taps, tap_stride, count, expanded, stride);
+  if (pair == 1) return expand_pair<M, 1>(taps, tap_stride, count, expanded, stride);
+  if constexpr (M > 2)
+    if (pair == 2) return expand_pair<M, 2>(taps, tap_stride, count, expanded, stride);
+  if constexpr (M > 4) expand_pair<M, 3>(taps, tap_stride, count, expanded, stride);
+}
+
+template void expand_filters<2>(const float*, int64_t, int64_t, int, float*, int64_t);
+template void expand_filters<4>(const float*, int64_t, int64_t, int, float*, int64_t);
+template void expand_filters<6>(const float*, int64_t, int64_t, int, float*, int64_t);
 
 namespace {
 
@@ -72,8 +86,10 @@ void pack(Engine& engine, const nst_conv& conv, bool backward, bool expand, cons
     }
     float* const taps = arena + worker * scratch;
     pack_taps(conv, backward, panel, weights, taps);
-    expand_filters<M>(taps, packed + filter_offset(panel, in, frequencies),
-                      frequency_stride(in, panel_width(panel, out)));
+    const int64_t stride = frequency_stride(in, panel_width(panel, out));
+    float* const expanded = packed + filter_offset(panel, in, frequencies);
+    for (int pair = 0; pair <= M / 2; ++pair)
+      expand_filters<M>(taps, stride, stride, pair, expanded + pair * 2 * (M + 2) * stride, stride);
   });
 }
 

@@ -2,7 +2,7 @@
 //
 // Both forms are [panel][frequency][strip][input channel][strip width], with 9 taps or (M + 2)^2 frequencies.
 // Taps take as much memory as the weights; the expanded form takes 4 (M = 4) or 7 (M = 6) times as much, and is
-// kept only where a convolution has few channels. Elsewhere a panel is expanded when it is needed.
+// kept only where a convolution has few channels. Elsewhere pieces of a panel are expanded when they are needed.
 #pragma once
 
 #include "microkernel.h"
@@ -29,8 +29,10 @@ constexpr int64_t filter_floats(int64_t in_channels, int64_t out_channels, int f
          panel_floats(in_channels, panel_width(last, out_channels), frequencies);
 }
 
-// G g G^T for each of `stride` filters of a panel: 9 planes in, (M + 2)^2 planes out.
+// G g G^T for `count` filters of a panel: 9 planes `tap_stride` apart in; out, `stride` apart, the 2 (M + 2)
+// frequencies of the two rows of pair `pair` (winograd_transforms.h).
 template <int M>
-void expand_filters(const float* taps, float* expanded, int64_t stride);
+void expand_filters(const float* taps, int64_t tap_stride, int64_t count, int pair, float* expanded,
+                    int64_t stride);
 
 }  // namespace nst

@@ -2,8 +2,11 @@
 //
 // Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), points 0, +-1, (+-2, (+-1/2)), inf.
 // M outputs of a 3-tap filter cost M + 2 products instead of 3 M:  y = A^T [ (G g) * (B^T d) ].
-// Each function reads and writes with a stride, so that it serves the columns and then the rows of a tile.
+// `input` and `output` write with a stride, so that they serve the columns and then the rows of a tile. Filters
+// are made by pairs of frequencies, the pair of +-a at a time: pair 0 is (0, M + 1), pair p is (2p - 1, 2p).
 #pragma once
+
+#include <utility>
 
 #include "simd.h"
 
@@ -14,12 +17,14 @@ struct Winograd;
 
 template <>
 struct Winograd<2> {
-  static NST_INLINE void filter(const Vec* g, Vec* u, int stride) {
-    const Vec even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
-    u[0] = g[0];
-    u[stride] = even + odd;
-    u[2 * stride] = even - odd;
-    u[3 * stride] = g[2];
+  template <int kPair>
+  static NST_INLINE void filter_pair(const Vec* g, Vec& first, Vec& second) {
+    if constexpr (kPair == 0) {
+      first = g[0], second = g[2];
+    } else {
+      const Vec even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
+      first = even + odd, second = even - odd;
+    }
   }
   static NST_INLINE void input(const Vec* d, Vec* v, int stride) {
     v[0] = d[0] - d[2];
@@ -35,15 +40,15 @@ struct Winograd<2> {
 
 template <>
 struct Winograd<4> {
-  static NST_INLINE void filter(const Vec* g, Vec* u, int stride) {
-    const Vec sum1 = (-1.f / 6) * (g[0] + g[2]), odd1 = (-1.f / 6) * g[1];
-    const Vec sum2 = (1.f / 24) * g[0] + (1.f / 6) * g[2], odd2 = (1.f / 12) * g[1];
-    u[0] = 0.25f * g[0];
-    u[stride] = sum1 + odd1;
-    u[2 * stride] = sum1 - odd1;
-    u[3 * stride] = sum2 + odd2;
-    u[4 * stride] = sum2 - odd2;
-    u[5 * stride] = g[2];
+  template <int kPair>
+  static NST_INLINE void filter_pair(const Vec* g, Vec& first, Vec& second) {
+    if constexpr (kPair == 0) {
+      first = 0.25f * g[0], second = g[2];
+    } else {
+      const Vec even = kPair == 1 ? (-1.f / 6) * (g[0] + g[2]) : (1.f / 24) * g[0] + (1.f / 6) * g[2];
+      const Vec odd = (kPair == 1 ? -1.f / 6 : 1.f / 12) * g[1];
+      first = even + odd, second = even - odd;
+    }
   }
   static NST_INLINE void input(const Vec* d, Vec* v, int stride) {
     const Vec even1 = d[4] - 4.f * d[2], odd1 = d[3] - 4.f * d[1];
@@ -66,18 +71,17 @@ struct Winograd<4> {
 
 template <>
 struct Winograd<6> {
-  static NST_INLINE void filter(const Vec* g, Vec* u, int stride) {
-    const Vec sum1 = (-2.f / 9) * (g[0] + g[2]), odd1 = (-2.f / 9) * g[1];
-    const Vec sum2 = (1.f / 90) * g[0] + (2.f / 45) * g[2], odd2 = (1.f / 45) * g[1];
-    const Vec sum3 = (32.f / 45) * g[0] + (8.f / 45) * g[2], odd3 = (16.f / 45) * g[1];
-    u[0] = g[0];
-    u[stride] = sum1 + odd1;
-    u[2 * stride] = sum1 - odd1;
-    u[3 * stride] = sum2 + odd2;
-    u[4 * stride] = sum2 - odd2;
-    u[5 * stride] = sum3 + odd3;
-    u[6 * stride] = sum3 - odd3;
-    u[7 * stride] = g[2];
+  template <int kPair>
+  static NST_INLINE void filter_pair(const Vec* g, Vec& first, Vec& second) {
+    if constexpr (kPair == 0) {
+      first = g[0], second = g[2];
+    } else {
+      const Vec even = kPair == 1   ? (-2.f / 9) * (g[0] + g[2])
+                       : kPair == 2 ? (1.f / 90) * g[0] + (2.f / 45) * g[2]
+                                    : (32.f / 45) * g[0] + (8.f / 45) * g[2];
+      const Vec odd = (kPair == 1 ? -2.f / 9 : kPair == 2 ? 1.f / 45 : 16.f / 45) * g[1];
+      first = even + odd, second = even - odd;
+    }
   }
   static NST_INLINE void input(const Vec* d, Vec* v, int stride) {
     const Vec even1 = d[2] + d[6] - 4.25f * d[4], odd1 = d[1] + d[5] - 4.25f * d[3];
@@ -103,5 +107,21 @@ struct Winograd<6> {
     y[5 * stride] = diff1 + 32.f * diff2 + 0.03125f * diff3 + m[7];
   }
 };
+
+// The two frequencies of pair `p`.
+template <int M>
+constexpr int pair_frequency(int p, int which) {
+  return p == 0 ? which * (M + 1) : 2 * p - 1 + which;
+}
+
+// All M + 2 frequencies of a filter.
+template <int M, int... P>
+NST_INLINE void filter_all(const Vec* g, Vec* u, std::integer_sequence<int, P...>) {
+  (Winograd<M>::template filter_pair<P>(g, u[pair_frequency<M>(P, 0)], u[pair_frequency<M>(P, 1)]), ...);
+}
+template <int M>
+NST_INLINE void filter_all(const Vec* g, Vec* u) {
+  filter_all<M>(g, u, std::make_integer_sequence<int, M / 2 + 1>{});
+}
 
 }  // namespace nst

@@ -1,0 +1,170 @@
+// The tiles of a Winograd convolution: from the blocked input to frequencies, and from products to outputs.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels.h"
+#include "simd.h"
+#include "winograd_transforms.h"
+
+namespace nst {
+
+// A 3x3 stride-1 convolution with its direction resolved.
+struct WinogradShape {
+  int64_t images, in, out;  // channels
+  int64_t in_h, in_w, out_h, out_w, pad_h, pad_w;
+  int64_t in_stride, out_stride;
+
+  WinogradShape(const nst_conv& c, bool backward)
+      : images(c.images),
+        in(backward ? c.out_channels : c.in_channels),
+        out(backward ? c.in_channels : c.out_channels),
+        in_h(backward ? c.out_h : c.in_h),
+        in_w(backward ? c.out_w : c.in_w),
+        out_h(backward ? c.in_h : c.out_h),
+        out_w(backward ? c.in_w : c.out_w),
+        pad_h(backward ? 2 - c.pad_h : c.pad_h),
+        pad_w(backward ? 2 - c.pad_w : c.pad_w),
+        in_stride(backward ? c.out_stride : c.in_stride),
+        out_stride(backward ? c.in_stride : c.out_stride) {}
+};
+
+// Outputs larger than this would only push the inputs out of the cache.
+constexpr int64_t kStreamBytes = int64_t{16} << 20;
+
+template <int M>
+class WinogradTiles {
+ public:
+  static constexpr int A = M + 2;
+  static constexpr int kFrequencies = A * A;
+
+  WinogradTiles(const WinogradShape& shape, const BlockedConvolution& args)
+      : s_(shape), args_(args), across_(ceil_div(s_.out_w, M)), per_image_(ceil_div(s_.out_h, M) * across_) {
+    stream_ = !(args_.flags & NST_ACCUMULATE) &&
+              s_.images * s_.out_h * s_.out_w * padded(s_.out) * 4 > kStreamBytes;
+  }
+
+  int64_t count() const { return s_.images * per_image_; }
+
+  // Frequencies of the tiles [first, last) of one block of channels, the ReLU mask applied:
+  // target[frequency * stride + tile * 16].
+  void read(int64_t block, int64_t first, int64_t last, float* target, int64_t stride) const {
+    const int64_t plane = block * s_.in_h * s_.in_w * kBlock;
+    for (int64_t t = first; t < last; ++t, target += kBlock) {
+      const Place at = place(t);
+      const int64_t origin = at.image * s_.in_stride + plane;
+      const float* const mask = args_.mask ? args_.mask + origin : nullptr;
+      read_tile(args_.source + origin, mask, at.y - s_.pad_h, at.x - s_.pad_w, target, stride);
+    }
+  }
+
+  // A^T m A of the tiles [first, last) of one block of outputs, then bias, ReLU or accumulation, and the store;
+  // products[frequency * stride + tile * 16].
+  void write(int64_t block, int64_t first, int64_t last, const float* products, int64_t stride) const {
+    for (int64_t t = first; t < last; ++t, products += kBlock)
+      write_tile(products, stride, block, place(t));
+  }
+
+ private:
+  struct Place {
+    int64_t image, y, x;  // first output row and column
+  };
+
+  Place place(int64_t index) const {
+    const int64_t inside = index % per_image_;
+    return {index / per_image_, inside / across_ * M, inside % across_ * M};
+  }
+
+  void read_tile(const float* source, const float* mask, int64_t y0, int64_t x0, float* target,
+                 int64_t stride) const {
+    const bool inside = y0 >= 0 && x0 >= 0 && y0 + A <= s_.in_h && x0 + A <= s_.in_w;
+    for (int v = 0; v < kBlock; v += kLanes) {
+      const auto masked = [&](int64_t offset) {
+        return where_positive(load(mask + offset), load(source + offset));
+      };
+      const auto offset = [&](int64_t i, int64_t j) {
+        return ((y0 + i) * s_.in_w + x0 + j) * kBlock + v;
+      };
+      if (inside && !mask)
+        transform([&](int i, int j) { return load(source + offset(i, j)); }, target + v, stride);
+      else if (inside)
+        transform([&](int i, int j) { return masked(offset(i, j)); }, target + v, stride);
+      else
+        transform(
+            [&](int i, int j) {
+              const int64_t y = y0 + i, x = x0 + j;
+              const bool there = y >= 0 && x >= 0 && y < s_.in_h && x < s_.in_w;
+              if (!there) return zero();
+              return mask ? masked(offset(i, j)) : load(source + offset(i, j));
+            },
+            target + v, stride);
+    }
+  }
+
+  // B^T d B of one tile of one vector of channels.
+  template <class Element>
+  static NST_INLINE void transform(Element element, float* target, int64_t stride) {
+    Vec columns[A * A];
+#pragma GCC unroll 8
+    for (int j = 0; j < A; ++j) {
+      Vec d[A];
+#pragma GCC unroll 8
+      for (int i = 0; i < A; ++i) d[i] = element(i, j);
+      Winograd<M>::input(d, columns + j, A);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < A; ++i) {
+      Vec row[A];
+      Winograd<M>::input(columns + i * A, row, 1);
+#pragma GCC unroll 8
+      for (int j = 0; j < A; ++j) store(target + (i * A + j) * stride, row[j]);
+    }
+  }
+
+  void write_tile(const float* products, int64_t stride, int64_t block, const Place& at) const {
+    const int rows = static_cast<int>(std::min<int64_t>(M, s_.out_h - at.y));
+    const int columns = static_cast<int>(std::min<int64_t>(M, s_.out_w - at.x));
+    float* const corner = args_.target + at.image * s_.out_stride +
+                          ((block * s_.out_h + at.y) * s_.out_w + at.x) * kBlock;
+    for (int v = 0; v < kBlock; v += kLanes) {
+      const Vec bias = args_.bias ? load(args_.bias + block * kBlock + v) : zero();
+      Vec halfway[M * A];
+#pragma GCC unroll 8
+      for (int j = 0; j < A; ++j) {
+        Vec m[A];
+#pragma GCC unroll 8
+        for (int i = 0; i < A; ++i) m[i] = load(products + (i * A + j) * stride + v);
+        Winograd<M>::output(m, halfway + j, A);
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) {
+        Vec row[M];
+        Winograd<M>::output(halfway + i * A, row, 1);
+        if (i >= rows) continue;
+        float* const line = corner + i * s_.out_w * kBlock + v;
+        if (columns == M)
+          store_row<M>(line, row, bias);
+        else
+          for (int j = 0; j < columns; ++j) store_row<1>(line + j * kBlock, row + j, bias);
+      }
+    }
+  }
+
+  template <int N>
+  NST_INLINE void store_row(float* line, const Vec* row, Vec bias) const {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+      Vec value = row[j] + bias;
+      if (args_.flags & NST_RELU) value = maximum(value, zero());
+      if (args_.flags & NST_ACCUMULATE) value += load(line + j * kBlock);
+      stream_ ? stream(line + j * kBlock, value) : store(line + j * kBlock, value);
+    }
+  }
+
+  const WinogradShape s_;
+  const BlockedConvolution args_;
+  const int64_t across_, per_image_;
+  bool stream_;
+};
+
+}  // namespace nst
