@@ -120,7 +120,7 @@ class Multiply:
 
 @dataclass(frozen=True)
 class Distance:
-    """EuclideanLoss: half the squared distance per image."""
+    """EuclideanLoss: half the squared distance per image, of blobs of any rank."""
 
 
 @dataclass(frozen=True)

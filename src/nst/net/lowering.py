@@ -93,7 +93,9 @@ def lower(
 
 
 def _operation(layer: Layer, shapes: Sequence[Shape]) -> Operation | None:
-    """The operation of a layer on feature maps (N, C, H, W); None for every other layer."""
+    """The operation of a layer on feature maps (N, C, H, W); None for every other layer but distances."""
+    if isinstance(layer, EuclideanLoss) and all(shapes):
+        return Distance()
     if not shapes or any(len(shape) != 4 for shape in shapes):
         return None
     operation = _of_one_map(layer, shapes[0][1]) if len(shapes) == 1 else None
@@ -138,8 +140,6 @@ def of_any_number(layer: Layer) -> Operation | None:
         return Join()
     if isinstance(layer, Eltwise) and layer.operation == EltwiseParameter.SUM:
         return AddUp(tuple(layer.coefficients), False)
-    if isinstance(layer, EuclideanLoss):
-        return Distance()
     if isinstance(layer, Event) and layer.gate != EventParameter.TARGET_NONZERO:
         return Gate("feature" if layer.gate == EventParameter.FEATURE_POSITIVE else "")
     return None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nst.backend.cpu.convolution import Convolution, Problem
+from nst.backend.cpu.convolution import Convolution, Problem, Weights
 from nst.backend.cpu.engine import BLOCK, Blocked, FloatArray, address, as_planes, blocks
 from nst.backend.cpu.library import Pool
 from nst.backend.cpu.runner import CpuRunner
@@ -46,8 +46,8 @@ class CpuBackend(VectorSteps):
             run = Convolution(self.engine, problem, {})
             source = self._input(x, problem, group)
             begin = group * problem.out_channels
-            kernels = w[begin : begin + problem.out_channels]
-            run.forward(source, kernels, _padded_bias(bias, begin, problem.out_channels), target, 0)
+            shift = _padded_bias(bias, begin, problem.out_channels)
+            run.forward(source, _kernels(w, begin, problem), address(shift), target, 0)
             self.engine.to_planar(target, out, begin)
 
     def conv_backward_data(self, dy: Array, w: Array, geometry: ConvGeometry, dx: Array) -> None:
@@ -63,7 +63,7 @@ class CpuBackend(VectorSteps):
         for group in range(geometry.group):
             begin = group * problem.out_channels
             self.engine.to_blocked(dy, gradient, begin)
-            kernels = w[begin : begin + problem.out_channels]
+            kernels = _kernels(w, begin, problem)
             Convolution(self.engine, problem, {}).backward(gradient, None, kernels, target, 0)
             first = group * problem.in_channels
             if isinstance(target, Blocked):
@@ -260,6 +260,11 @@ def _group_problem(x: Array, out: Array, geometry: ConvGeometry) -> Problem:
     plain = ConvGeometry(geometry.kernel, geometry.stride, geometry.pad, geometry.dilation)
     channels = x.shape[1] // geometry.group, out.shape[1] // geometry.group
     return Problem(x.shape[0], *channels, x.shape[2:], out.shape[2:], plain)
+
+
+def _kernels(w: Array, begin: int, problem: Problem) -> Weights:
+    """The weights of one group's outputs."""
+    return lambda: w[begin : begin + problem.out_channels]
 
 
 def _padded_bias(bias: FloatArray | None, begin: int, channels: int) -> FloatArray | None:

@@ -8,7 +8,9 @@ gather    everything else, 1x1 included
 from __future__ import annotations
 
 import ctypes as ct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, blocks
 from nst.backend.cpu.library import Conv
@@ -61,8 +63,19 @@ class Problem:
         )
 
 
-Packs = dict[tuple[object, ...], FloatArray]
+@dataclass(frozen=True)
+class Packed:
+    """Filters in the order in which a kernel reads them."""
+
+    array: FloatArray
+    address: int
+
+
+Packs = dict[tuple[object, ...], Packed]
 """Packed filters of one set of weights, by form; shared by every Convolution that uses the weights."""
+
+Weights = Callable[[], FloatArray]
+"""Gives the weights (K, C, kh, kw) when they have to be packed."""
 
 
 class Convolution:
@@ -70,56 +83,52 @@ class Convolution:
 
     def __init__(self, engine: Engine, problem: Problem, packs: Packs, part: int = 0) -> None:
         self.engine, self.problem = engine, problem
-        self.packs, self._part = packs, part
+        self.packs = packs
         self._tiles = [problem.winograd_tile(False), problem.winograd_tile(True)]
         pairs = blocks(problem.in_channels) * blocks(problem.out_channels) * BLOCK**2
         self._expand = int(pairs <= EXPANDED_PAIRS)
         self._sizes = ct.byref(problem.native(0, 0))
+        self._strided: dict[tuple[int, int], Any] = {}
+        forms = ["picture"] * 2 if problem.reads_picture else self._tiles
+        self._keys = [(engine.isa, part, form, backward) for backward, form in enumerate(forms)]
 
     def forward(
         self,
         source: FloatArray | Blocked,
-        weights: FloatArray,
-        bias: FloatArray | None,
+        weights: Weights,
+        bias: int | None,
         target: Blocked,
         flags: int,
     ) -> None:
         """target = conv(source); `source` is planar (N, C, H, W) if the problem reads a picture.
 
-        bias is padded to whole blocks.
+        bias is the address of values padded to whole blocks.
         """
-        packed = address(self._filters(weights, 0))
+        packed = self._filters(weights, 0)
         if isinstance(source, Blocked):
-            sizes = ct.byref(self.problem.native(source.image_stride, target.image_stride))
-            self._run(0, sizes, source.address, None, packed, address(bias), target.address, flags)
+            sizes = self._sizes_for(source.image_stride, target.image_stride)
+            self._run(0, sizes, source.address, None, packed, bias, target.address, flags)
         else:
-            sizes = ct.byref(self.problem.native(0, target.image_stride))
-            self.engine.call(
-                "nst_first_forward",
-                sizes,
-                address(source),
-                packed,
-                address(bias),
-                target.address,
-                flags,
-            )
+            sizes = self._sizes_for(0, target.image_stride)
+            operands = (address(source), packed, bias, target.address)
+            self.engine.call("nst_first_forward", sizes, *operands, flags)
 
     def backward(
         self,
         gradient: Blocked,
         mask: Blocked | None,
-        weights: FloatArray,
+        weights: Weights,
         target: FloatArray | Blocked,
         flags: int,
     ) -> None:
         """target = gradient of the input; where `mask` is not positive the gradient counts as zero."""
-        packed = address(self._filters(weights, 1))
+        packed = self._filters(weights, 1)
         gate = None if mask is None else mask.address
         if isinstance(target, Blocked):
-            sizes = ct.byref(self.problem.native(target.image_stride, gradient.image_stride))
+            sizes = self._sizes_for(target.image_stride, gradient.image_stride)
             self._run(1, sizes, gradient.address, gate, packed, None, target.address, flags)
         else:
-            sizes = ct.byref(self.problem.native(0, gradient.image_stride))
+            sizes = self._sizes_for(0, gradient.image_stride)
             self.engine.call(
                 "nst_first_backward", sizes, gradient.address, gate, packed, address(target)
             )
@@ -134,10 +143,10 @@ class Convolution:
         """Adds to the gradients of the weights (K, C, kh, kw) and of the bias (K)."""
         targets = gradient.address, address(weights), address(bias)
         if isinstance(source, Blocked):
-            sizes = ct.byref(self.problem.native(source.image_stride, gradient.image_stride))
+            sizes = self._sizes_for(source.image_stride, gradient.image_stride)
             self.engine.call("nst_conv_weight_gradient", sizes, source.address, *targets)
         else:
-            sizes = ct.byref(self.problem.native(0, gradient.image_stride))
+            sizes = self._sizes_for(0, gradient.image_stride)
             self.engine.call("nst_first_weight_gradient", sizes, address(source), *targets)
 
     def _run(self, backward: int, sizes: object, *operands: object) -> None:
@@ -147,13 +156,22 @@ class Convolution:
         else:
             self.engine.call("nst_conv_run", sizes, backward, *operands)
 
-    def _filters(self, weights: FloatArray, backward: int) -> FloatArray:
-        form = "picture" if self.problem.reads_picture else self._tiles[backward]
-        key = (self.engine.isa, self._part, form, backward)
+    def _sizes_for(self, in_stride: int, out_stride: int) -> Any:
+        """The C structure for arrays with these image strides, made once."""
+        sizes = self._strided.get((in_stride, out_stride))
+        if sizes is None:
+            sizes = ct.byref(self.problem.native(in_stride, out_stride))
+            self._strided[in_stride, out_stride] = sizes
+        return sizes
+
+    def _filters(self, weights: Weights, backward: int) -> int:
+        """Where the filters lie, packed now if they are not yet."""
+        key = self._keys[backward]
         packed = self.packs.get(key)
         if packed is None:
-            packed = self.packs[key] = self._pack(weights, backward)
-        return packed
+            array = self._pack(weights(), backward)
+            packed = self.packs[key] = Packed(array, address(array) or 0)
+        return packed.address
 
     def _pack(self, weights: FloatArray, backward: int) -> FloatArray:
         library, sizes, tile = self.engine.library, self._sizes, self._tiles[backward]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from nst.backend.cpu.convolution import Convolution, Problem
+from nst.backend.cpu.convolution import Convolution, Problem, Weights
 from nst.backend.cpu.engine import Blocked, FloatArray
 from nst.backend.cpu.filters import bias_of, filters_of
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime, Waiting
@@ -35,6 +35,7 @@ class ConvolveHandler(Handler):
         self.group = geometry.group
         self.plain = ConvGeometry(geometry.kernel, geometry.stride, geometry.pad, geometry.dilation)
         self._runs: list[Convolution] = []
+        self._shapes: tuple[object, object] = ((), ())
 
     def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
         if not self._accepts(bottom[0], top[0]):
@@ -48,15 +49,14 @@ class ConvolveHandler(Handler):
 
     def _forward(self, x: BlobLike, y: BlobLike, params: Blobs, rectify: bool) -> None:
         runs = self._prepared(x, y, params)
-        weights = self.twins.planar(params[0].data_memory, params[0])
         bias = bias_of(self.twins, params[1]) if len(params) > 1 else None
         source, target = self._input(x), self.twins.target(y.data_memory, y)
         for group, run in enumerate(runs):
             begin, count = self._outputs(run, group)
             run.forward(
                 self._part(source, group, run.problem.in_channels),
-                weights[begin : begin + count],
-                None if bias is None else bias[begin:],
+                self._weights(params, begin, count),
+                None if bias is None else bias + begin * 4,
                 target.block_range(begin // 16, count) if self.group > 1 else target,
                 RELU if rectify else 0,
             )
@@ -88,10 +88,10 @@ class ConvolveHandler(Handler):
         mask: Blocked | None,
         params: Blobs,
     ) -> None:
-        weights = self.twins.planar(params[0].data_memory, params[0])
         if runs[0].problem.reads_picture:
             picture = self.twins.overwrite_planar(x.diff_memory, x)
-            runs[0].backward(gradient, mask, weights, picture, 0)
+            count = runs[0].problem.out_channels
+            runs[0].backward(gradient, mask, self._weights(params, 0, count), picture, 0)
             return
         sink = self.gradients.open(x)
         for group, run in enumerate(runs):
@@ -99,7 +99,7 @@ class ConvolveHandler(Handler):
             run.backward(
                 gradient.block_range(begin // 16, count) if self.group > 1 else gradient,
                 mask.block_range(begin // 16, count) if mask and self.group > 1 else mask,
-                weights[begin : begin + count],
+                self._weights(params, begin, count),
                 self._part(sink.buffer, group, run.problem.in_channels),
                 ACCUMULATE if sink.adds else 0,
             )
@@ -140,22 +140,23 @@ class ConvolveHandler(Handler):
     def _outputs(self, run: Convolution, group: int) -> tuple[int, int]:
         return group * run.problem.out_channels, run.problem.out_channels
 
+    def _weights(self, params: Blobs, begin: int, count: int) -> Weights:
+        """The filters of some outputs, for the moment when they are packed."""
+        twins, blob = self.twins, params[0]
+        return lambda: twins.planar(blob.data_memory, blob)[begin : begin + count]
+
     def _prepared(self, x: BlobLike, y: BlobLike, params: Blobs) -> list[Convolution]:
         """One Convolution per group, for these shapes and the present weights. Must come before our own
         view of the weights exists, or they would count as held by somebody."""
         packs = filters_of(params[0])
-        problem = Problem(
-            x.shape[0],
-            x.shape[1] // self.group,
-            y.shape[1] // self.group,
-            extent_of(x.shape),
-            extent_of(y.shape),
-            self.plain,
-        )
-        if not self._runs or self._runs[0].problem != problem:
+        if self._shapes != (x.shape, y.shape):
+            channels = x.shape[1] // self.group, y.shape[1] // self.group
+            extents = extent_of(x.shape), extent_of(y.shape)
+            problem = Problem(x.shape[0], *channels, *extents, self.plain)
             self._runs = [
                 Convolution(self.engine, problem, packs, group) for group in range(self.group)
             ]
+            self._shapes = (x.shape, y.shape)
         for run in self._runs:
             run.packs = packs
         return self._runs

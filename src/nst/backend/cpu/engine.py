@@ -46,25 +46,28 @@ class Blocked:
     address: int
     image_stride: int
     """Floats from one image to the next."""
+    shape: tuple[int, ...]
+    """(N, C, H, W)."""
+    is_whole: bool
+    """Whether images follow each other without gaps."""
 
     @classmethod
     def over(cls, array: FloatArray, channels: int) -> Blocked:
         """Wraps an array whose axes after the first are contiguous."""
-        return cls(array, channels, int(address(array) or 0), array.strides[0] // 4)
+        images, _, height, width, _ = array.shape
+        stride = array.strides[0] // 4
+        whole = images == 1 or stride == math.prod(array.shape[1:])
+        shape = (images, channels, height, width)
+        return cls(array, channels, int(address(array) or 0), stride, shape, whole)
 
     @property
     def images(self) -> int:
-        return int(self.array.shape[0])
+        return self.shape[0]
 
     @property
     def extent(self) -> tuple[int, int]:
         """(H, W)."""
-        return self.array.shape[2], self.array.shape[3]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether images follow each other without gaps."""
-        return self.images == 1 or self.image_stride == math.prod(self.array.shape[1:])
+        return self.shape[2], self.shape[3]
 
     def block_range(self, first: int, channels: int) -> Blocked:
         """The channels from block `first` on, sharing memory."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nst.backend.cpu.convolution import Packs
-from nst.backend.cpu.engine import BLOCK, FloatArray, blocks
+from nst.backend.cpu.engine import BLOCK, FloatArray, address, blocks
 from nst.backend.cpu.twins import Twins, is_touched
 from nst.backend.operations import BlobLike
 
@@ -26,6 +26,7 @@ class PaddedBias:
     """What Memory.native of a bias blob holds: the values and zeros up to a whole block."""
 
     values: FloatArray
+    address: int
 
 
 def filters_of(weights: BlobLike) -> Packs:
@@ -37,12 +38,12 @@ def filters_of(weights: BlobLike) -> Packs:
     return packs
 
 
-def bias_of(twins: Twins, bias: BlobLike) -> FloatArray:
-    """The bias padded to whole blocks, 64-byte aligned."""
+def bias_of(twins: Twins, bias: BlobLike) -> int:
+    """Where the bias lies, padded to whole blocks, 64-byte aligned."""
     memory = bias.data_memory
     if not isinstance(memory.native, PaddedBias) or is_touched(memory):
         values = twins.engine.array((blocks(bias.count) * BLOCK,))
         values[: bias.count] = twins.planar(memory, bias).reshape(-1)
-        memory.native, memory.exposed = PaddedBias(values), False
-    padded: FloatArray = memory.native.values
-    return padded
+        memory.native, memory.exposed = PaddedBias(values, address(values) or 0), False
+    place: int = memory.native.address
+    return place

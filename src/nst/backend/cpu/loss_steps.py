@@ -1,11 +1,14 @@
-"""The content path on the engine: gates, scalars and squared distances of feature maps, without leaving the
-blocked layout (zeros in the last block change no sum)."""
+"""Losses on the engine: gates, scalars and squared distances of feature maps, without leaving the blocked
+layout (zeros in the last block change no sum), and squared distances of anything else."""
 
 from __future__ import annotations
 
+import ctypes as ct
 from functools import partial
 
-from nst.backend.cpu.engine import Blocked
+import numpy as np
+
+from nst.backend.cpu.engine import Blocked, FloatArray, address
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
 from nst.backend.cpu.twins import extent_of, fits, is_feature_map
 from nst.backend.operations import BlobLike, Step
@@ -73,40 +76,59 @@ class MultiplyHandler(Handler):
 
 
 class DistanceHandler(Handler):
-    """EuclideanLoss between two feature maps."""
+    """EuclideanLoss: between feature maps in the blocked layout, else (Gram matrices) on planar arrays."""
 
     def __init__(self, runtime: Runtime, step: Step) -> None:
         super().__init__(runtime, step)
-        self.difference: Blocked | None = None
+        self.difference: Blocked | FloatArray | None = None
 
     def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
         a, b = bottom
-        self.difference = self._difference(a, b)
-        if self.difference is None:
+        if a.shape != b.shape or not a.dtype == b.dtype == np.float32 or 0 in a.shape:
+            self.difference = None
             return False
-        top[0].data[...] = self.engine.dot(self.difference, self.difference) / (2 * a.shape[0])
+        if is_feature_map(a) and self.twins.is_fresh(a.data_memory, a):
+            total = self._blocked_distance(a, b)
+        else:
+            total = self._planar_distance(a, b)
+        top[0].data[...] = total / (2 * a.shape[0])
         return True
 
-    def _difference(self, a: BlobLike, b: BlobLike) -> Blocked | None:
-        """a - b, or None if they are not two feature maps of one shape on the engine."""
-        fresh = is_feature_map(a) and self.twins.is_fresh(a.data_memory, a)
-        if not fresh or a.shape != b.shape:
-            return None
-        result = self.difference
-        if result is None or not fits(result, a.shape):
-            result = self.engine.blocked(a.shape[0], a.shape[1], extent_of(a.shape))
+    def _blocked_distance(self, a: BlobLike, b: BlobLike) -> float:
+        kept = self.difference
+        if not isinstance(kept, Blocked) or not fits(kept, a.shape):
+            kept = self.engine.blocked(a.shape[0], a.shape[1], extent_of(a.shape))
         left, right = self.twins.read(a.data_memory, a), self.twins.read(b.data_memory, b)
-        self.engine.combine(1.0, left, -1.0, right, result)
-        return result
+        self.engine.combine(1.0, left, -1.0, right, kept)
+        self.difference = kept
+        return self.engine.dot(kept, kept)
+
+    def _planar_distance(self, a: BlobLike, b: BlobLike) -> float:
+        kept = self.difference
+        if isinstance(kept, Blocked) or kept is None or kept.shape != a.shape:
+            kept = self.engine.array(a.shape)
+        left, right = self.twins.planar(a.data_memory, a), self.twins.planar(b.data_memory, b)
+        place, total = address(kept), ct.c_double()
+        operands = (1.0, address(left), -1.0, address(right), place, kept.size)
+        self.engine.call("nst_axpby", *operands)
+        self.engine.call("nst_dot", place, place, kept.size, ct.addressof(total))
+        self.difference = kept
+        return total.value
 
     def backward(
         self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
     ) -> bool:
         difference = self.difference
-        if difference is None or not fits(difference, bottom[0].shape):
+        if difference is None or difference.shape != bottom[0].shape:
             return False
         share = float(top[0].diff) / bottom[0].shape[0]
         for sign, needed, blob in zip((1.0, -1.0), propagate_down, bottom, strict=True):
-            if needed:
+            if not needed:
+                continue
+            if isinstance(difference, Blocked):
                 self.gradients.write(blob, partial(self.engine.scale, sign * share, difference))
+            else:
+                target = self.twins.overwrite_planar(blob.diff_memory, blob)
+                operands = (sign * share, address(difference), address(target), target.size)
+                self.engine.call("nst_scale", *operands)
         return True

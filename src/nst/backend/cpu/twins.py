@@ -61,7 +61,7 @@ def extent_of(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def fits(blocked: Blocked | None, shape: tuple[int, ...]) -> bool:
-    return blocked is not None and shape == (blocked.images, blocked.channels, *blocked.extent)
+    return blocked is not None and blocked.shape == shape
 
 
 class Twins:
@@ -91,15 +91,14 @@ class Twins:
 
     def is_fresh(self, memory: MemoryLike, blob: BlobLike) -> bool:
         """Whether the blocked values are the newest and of the blob's shape."""
-        twin = self.of(memory)
-        return twin.fresh and not is_touched(memory) and fits(twin.blocked, blob.shape)
+        return self._newest(memory, blob) is not None
 
     def read(self, memory: MemoryLike, blob: BlobLike) -> Blocked:
         """The newest values in the blocked layout."""
-        twin = self.of(memory)
-        if self.is_fresh(memory, blob) and twin.blocked is not None:
-            return twin.blocked
-        planar = self.planar(memory, blob)
+        newest = self._newest(memory, blob)
+        if newest is not None:
+            return newest
+        planar, twin = self.planar(memory, blob), self.of(memory)
         target = self._own(twin, blob.shape)
         self.engine.to_blocked(planar, target)
         twin.blocked, twin.fresh, memory.exposed = target, True, False
@@ -133,6 +132,14 @@ class Twins:
         if is_held(memory):
             self.planar(memory, blob)
 
+    def _newest(self, memory: MemoryLike, blob: BlobLike) -> Blocked | None:
+        """The blocked values if they are the newest and of the blob's shape."""
+        twin = self.of(memory)
+        blocked = twin.blocked if twin.fresh else None
+        if blocked is None or blocked.shape != blob.shape or is_touched(memory):
+            return None
+        return blocked
+
     def _own(self, twin: Twin, shape: tuple[int, ...]) -> Blocked:
         if twin.own is None or not fits(twin.own, shape):
             twin.own = self.engine.blocked(shape[0], shape[1], extent_of(shape))
@@ -160,7 +167,8 @@ class _Fill:
 
 def is_feature_map(blob: BlobLike) -> bool:
     """Whether a blob has the form that the blocked layout holds: (N, C, H, W), float32, not empty."""
-    return len(blob.shape) == 4 and blob.dtype == np.float32 and blob.count > 0
+    shape = blob.shape
+    return len(shape) == 4 and blob.dtype == np.float32 and 0 not in shape
 
 
 def whole_blocks(channels: int) -> bool:

@@ -28,6 +28,7 @@ struct Engine {
 
   ThreadPool pool;
   Arena arena;
+  Arena weights;  // packed for one call, beside what the kernel takes from the arena
   std::string error;  // text of the last call that failed
 
  private:

@@ -50,6 +50,13 @@ void write_symmetric(const float* sums, int64_t pieces, int64_t side, int64_t bl
       gram[j * channels + i] = gram[i * channels + j];
 }
 
+// scale * (d + d^T) in rows [i, i + 16) of column j, `step` floats apart; zero beyond the channels. Both reads
+// stay within 16 cache lines while j runs.
+void pack_symmetric(const float* d, int64_t channels, int64_t i, int64_t j, float scale, float* column, int step) {
+  for (int64_t r = 0; r < kBlock; ++r, column += step)
+    *column = i + r < channels && j < channels ? scale * (d[(i + r) * channels + j] + d[j * channels + i + r]) : 0.f;
+}
+
 }  // namespace
 
 void gram(Engine& engine, const float* source, float* gram, int64_t channels, int64_t pixels, float scale) {
@@ -71,19 +78,13 @@ void gram(Engine& engine, const float* source, float* gram, int64_t channels, in
 void gram_backward(Engine& engine, const float* d, const float* source, float* target, int64_t channels,
                    int64_t pixels, float scale, bool accumulate) {
   const int64_t side = padded(channels);
-  const auto weights = std::unique_ptr<float, decltype(&release)>(
-      static_cast<float*>(allocate(sizeof(float) * side * side)), release);
-  float* const packed = weights.get();
-  engine.pool.run(panel_count(channels), [&](int64_t panel, int) {
-    const int width = panel_width(panel, channels);
-    float* const place = packed + panel_offset(panel, side);
-    for (int64_t i = 0; i < side; ++i)
-      for (int column = 0; column < width; ++column) {
-        const int64_t j = panel * kPanel + column;
-        const bool there = i < channels && j < channels;
-        place[panel_index(i, column, width, side)] =
-            there ? scale * (d[i * channels + j] + d[j * channels + i]) : 0.f;
-      }
+  float* const packed = engine.weights.take(side * side);
+  engine.pool.run(side / kBlock, [&](int64_t block, int) {
+    for (int64_t j = 0; j < side; ++j)
+      pack_symmetric(d, channels, block * kBlock, j, scale,
+                     packed + panel_offset(j / kPanel, side) +
+                         panel_index(block * kBlock, j % kPanel, panel_width(j / kPanel, channels), side),
+                     std::min(kStrip, panel_width(j / kPanel, channels)));
   });
   pointwise(engine, {1, channels, channels, pixels, 0, 0},
             {source, nullptr, packed, nullptr, target, accumulate ? NST_ACCUMULATE : 0});

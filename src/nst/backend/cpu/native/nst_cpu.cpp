@@ -55,7 +55,10 @@ NST_EXPORT void nst_engine_destroy(nst_engine* engine) { delete engine; }
 NST_EXPORT int nst_engine_threads(const nst_engine* engine) { return engine->pool.threads(); }
 NST_EXPORT const char* nst_error(const nst_engine* engine) { return engine->error.c_str(); }
 NST_EXPORT int nst_engine_trim(nst_engine* engine) {
-  return guarded(engine, [&] { engine->arena.clear(); });
+  return guarded(engine, [&] {
+    engine->arena.clear();
+    engine->weights.clear();
+  });
 }
 
 NST_EXPORT void* nst_allocate(int64_t bytes) {
