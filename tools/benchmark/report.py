@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.measure import MODES, Result, ratio
@@ -12,12 +13,13 @@ from benchmark.measure import MODES, Result, ratio
 MODE_NAMES = {"forward": "forward", "both": "forward + backward"}
 
 EXPLANATION = """\
-Every contender is a warm process of its own; they run one iteration each in turn. Times are medians, ratios
-medians of the ratios within a round: how many times longer than the first contender. `% of FMA peak` counts
-the multiply-adds of direct convolution, so Winograd may pass 100. Forward is the feature net up to the last
-tap with its Gram matrices; backward adds the losses and the gradient of the picture, without the optimiser's
-step. Weights and pictures are random. The last column is the relative L2 difference of the picture's
-gradient; ReLU and pooling decisions that flip dominate it, as between any two float32 programs."""
+Each section is one run of the command in its title. Every contender is a warm process of its own; they run
+one iteration each in turn. Times are medians, ratios medians of the ratios within a round: how many times
+longer than the first contender. `% of FMA peak` counts the multiply-adds of direct convolution, so Winograd
+may pass 100. Forward is the feature net up to the last tap with its Gram matrices; backward adds the losses
+and the gradient of the picture, without the optimiser's step. Weights and pictures are random. The last
+column is the relative L2 difference of the picture's gradient; ReLU and pooling decisions that flip dominate
+it, as between any two float32 programs."""
 
 
 def machine() -> str:
@@ -59,27 +61,31 @@ def table(net: str, size: int, results: Sequence[Result], gflop: float, peak: fl
     return [*lines, ""]
 
 
-def write(
-    path: Path,
-    command: str,
-    threads: int,
-    rounds: int,
-    peaks: Mapping[str, float],
-    tables: list[str],
-) -> None:
-    """Writes the report file."""
-    load = (
-        f"Load average at the end {os.getloadavg()[0]:.1f}, this run's own {threads} included: on a busy "
-        "machine read the ratios, not the times."
-    )
-    measured = ", ".join(f"{when} {value:.0f} GFLOP/s" for when, value in peaks.items())
-    head = [
-        "# The CPU engine against PyTorch and NumPy",
-        "",
-        f"Made by `{command}` on {machine()}, {threads} threads, {rounds} rounds.",
-        f"FMA peak measured in the same run: {measured}. {load}",
-        "",
-        EXPLANATION,
-        "",
-    ]
-    path.write_text("\n".join([*head, *tables]).rstrip() + "\n")
+@dataclass(frozen=True)
+class Run:
+    """One call of tools/bench: what was asked for, and the FMA peak (GFLOP/s) by when it was measured."""
+
+    command: str
+    threads: int
+    rounds: int
+    peaks: Mapping[str, float]
+
+    def lines(self) -> list[str]:
+        measured = ", ".join(f"{when} {value:.0f} GFLOP/s" for when, value in self.peaks.items())
+        load = f"{os.getloadavg()[0]:.1f}, this run's own {self.threads} included"
+        return [
+            f"## `{self.command}`",
+            "",
+            f"On {machine()}, {self.threads} threads, {self.rounds} rounds. FMA peak measured in the "
+            f"same run: {measured}. Load average at the end {load}: on a busy machine read the ratios, "
+            "not the times.",
+            "",
+        ]
+
+
+def write(path: Path, run: Run, tables: list[str], *, append: bool) -> None:
+    """Writes the report file, or adds the run to one that is there."""
+    head = ["# The CPU engine against PyTorch and NumPy", "", EXPLANATION, ""]
+    old = path.read_text().splitlines() + [""] if append and path.is_file() else head
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*old, *run.lines(), *tables]).rstrip() + "\n")

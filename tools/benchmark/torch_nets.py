@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmark import nets
-from benchmark.contenders import Iterations
+from benchmark.iterations import Iterations
 from nst.proto import LayerParameter, PoolingParameter
 from nst.style.augment import for_extraction
 

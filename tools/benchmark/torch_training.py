@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmark import training
-from benchmark.contenders import Iterations
+from benchmark.iterations import Iterations
 from benchmark.torch_nets import pair, pool
 from nst.proto import LayerParameter, NetParameter
 

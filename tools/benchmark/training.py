@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.contenders import Iterations
+from benchmark.iterations import Iterations
 from nst.backend import Backend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import TRAIN, RandomSource

@@ -16,7 +16,7 @@ from backend.cpu.oracle import (
 
 from nst.backend.cpu import CpuBackend
 from nst.backend.cpu.convolution import Convolution, Problem
-from nst.backend.cpu.engine import Blocked
+from nst.backend.cpu.engine import Blocked, address
 from nst.backend.cpu.library import RELU
 from nst.backend.geometry import ConvGeometry
 
@@ -145,7 +145,7 @@ def test_bias_and_relu_are_fused_into_the_output(
     cpu.engine.to_blocked(x, source)
     target = cpu.engine.blocked(2, 20, c.extent)
     Convolution(cpu.engine, problem, {}).forward(
-        x if problem.reads_picture else source, w, bias, target, RELU
+        x if problem.reads_picture else source, lambda: w, address(bias), target, RELU
     )
     out, expected = np.empty((2, 20, *c.extent), np.float32), np.empty((2, 20, *c.extent))
     cpu.engine.to_planar(target, out)
@@ -197,10 +197,10 @@ def _masked_backward(
 ) -> None:
     """Runs the backward pass into planar dx, whichever layout the kernel writes."""
     if convolution.problem.reads_picture:
-        convolution.backward(gradient, mask, w, dx, 0)
+        convolution.backward(gradient, mask, lambda: w, dx, 0)
     else:
         target = cpu.engine.blocked(dx.shape[0], dx.shape[1], dx.shape[2:])
-        convolution.backward(gradient, mask, w, target, 0)
+        convolution.backward(gradient, mask, lambda: w, target, 0)
         cpu.engine.to_planar(target, dx)
 
 
