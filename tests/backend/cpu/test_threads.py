@@ -15,6 +15,7 @@ from nst.backend.cpu import CpuBackend
 from nst.backend.cpu.threads import available_threads
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 
+ONE = ConvGeometry((1, 1), (1, 1), (0, 0), (1, 1))
 THREE = ConvGeometry((3, 3), (1, 1), (1, 1), (1, 1))
 FIVE = ConvGeometry((5, 5), (2, 2), (2, 2), (1, 1))
 
@@ -86,7 +87,9 @@ def weights(
 
 WORK = {
     "winograd 6x6": conv(64, 40, 50, THREE),
-    "winograd 4x4 expanded on the fly": conv(512, 40, 40, THREE),
+    "winograd 4x4 expanded on the fly": conv(512, 40, 20, THREE),
+    "winograd 6x6 expanded on the fly": conv(512, 40, 40, THREE),
+    "pointwise": conv(40, 70, 41, ONE),
     "picture": conv(3, 64, 60, THREE),
     "strided 5x5": conv(40, 70, 30, FIVE),
     "winograd weights": weights(3, 40, 50, 40, THREE),

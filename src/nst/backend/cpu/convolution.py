@@ -19,7 +19,7 @@ from nst.backend.geometry import ConvGeometry
 PICTURE_CHANNELS = 4
 """Up to so many input channels are read in place instead of padding them to 16."""
 
-EXPANDED_PAIRS = 128 * 256
+EXPANDED_PAIRS = 256 * 256
 """Winograd filters of up to so many channel pairs are kept expanded (4 or 7 times the weights); larger ones
 are expanded on the fly, which costs a few percent and halves the memory of a VGG."""
 
@@ -46,11 +46,10 @@ class Problem:
         if g.kernel != (3, 3) or g.stride != (1, 1) or g.dilation != (1, 1) or max(g.pad) > 2:
             return 0
         height, width = self.in_extent if backward else self.out_extent
-        wide = (
-            max(self.in_channels, self.out_channels) >= 512
-        )  # F(6x6) filters would not fit the cache
+        # equal costs: with many channels the smaller one, whose filters are quicker to expand
+        many = max(self.in_channels, self.out_channels) >= 512
         costs = {0: 9 * height * width}
-        for tile in (4,) if wide else (6, 4):
+        for tile in (4, 6) if many else (6, 4):
             costs[tile] = -(-height // tile) * -(-width // tile) * (tile + 2) ** 2 * 5 // 4
         return min(costs, key=lambda tile: costs[tile])
 

@@ -155,7 +155,8 @@ class ConvolutionTest {
 
 void test_convolutions(nst_engine* engine) {
   const Case threes[] = {{1, 16, 16, 12, 12, 3, 3, 1, 1, 1, 1, 1, 1}, {2, 5, 17, 1, 1, 3, 3, 1, 1, 1, 1, 1, 1},
-                         {2, 17, 100, 9, 7, 3, 3, 1, 1, 1, 1, 1, 1},  {1, 48, 33, 15, 22, 3, 3, 1, 1, 0, 2, 1, 1}};
+                         {2, 17, 100, 9, 7, 3, 3, 1, 1, 1, 1, 1, 1},  {1, 48, 33, 15, 22, 3, 3, 1, 1, 0, 2, 1, 1},
+                         {1, 300, 40, 33, 18, 3, 3, 1, 1, 1, 1, 1, 1}};
   for (const Case& t : threes)
     for (int tile : {2, 4, 6})
       for (int expand : {0, 1}) ConvolutionTest(engine, t).winograd(tile, expand);

@@ -1,6 +1,7 @@
 // Filters of the Winograd convolution: packed taps, and their transformed ("expanded") form.
 //
-// Both forms are [panel][frequency][strip][input channel][strip width], with 9 taps or (M + 2)^2 frequencies.
+// Both forms are [panel][frequency][strip][input channel][strip width], with 9 taps or (M + 2)^2 frequencies, those
+// in the order of the pairs of rows (winograd_transforms.h).
 // Taps take as much memory as the weights; the expanded form takes 4 (M = 4) or 7 (M = 6) times as much, and is
 // kept only where a convolution has few channels. Elsewhere pieces of a panel are expanded when they are needed.
 #pragma once
