@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -13,10 +12,8 @@
 
 namespace nst {
 namespace {
-// How long an idle worker spins before it sleeps: longer than the Python between two kernels. To wake a sleeping
-// thread takes as long as a small kernel, and on a busy machine as long as somebody else's time slice.
-constexpr auto kPatience = std::chrono::milliseconds(2);
-constexpr int kSpins = 64;  // between two looks at the clock
+// About 30 microseconds: longer than the pause between two kernels, shorter than a scheduler slice.
+constexpr int kSpins = 1000;
 }  // namespace
 
 struct ThreadPool::Team {
@@ -57,7 +54,7 @@ struct ThreadPool::Team {
     wake.notify_all();
     work(0);
     for (int spin = 0; busy.load(std::memory_order_acquire) != 0; ++spin)
-      spin < 16 * kSpins ? spin_pause() : std::this_thread::yield();
+      spin < kSpins ? spin_pause() : std::this_thread::yield();
   }
 
   void work(int worker) {
@@ -74,16 +71,12 @@ struct ThreadPool::Team {
     }
   }
 
-  // Spins for a moment, then sleeps, until the generation is no longer `seen`; returns the new one.
+  // Spins for a moment, then sleeps, until the generation is no longer `seen`.
   uint64_t await(uint64_t seen) {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    do {
-      for (int spin = 0; spin < kSpins; ++spin) {
-        const uint64_t now = generation.load(std::memory_order_acquire);
-        if (now != seen) return now;
-        spin_pause();
-      }
-    } while (std::chrono::steady_clock::now() < deadline);
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (generation.load(std::memory_order_acquire) != seen) break;
+      spin_pause();
+    }
     std::unique_lock<std::mutex> lock(mutex);
     wake.wait(lock, [&] { return generation.load(std::memory_order_relaxed) != seen; });
     return generation.load(std::memory_order_acquire);
