@@ -193,7 +193,10 @@ def test_a_disk_that_fills_up_is_a_failed_run(
         painting, "write_picture", raising(FileError("No space left", path="out.png"))
     )
     assert main(["solver.prototxt", "--backend", "numpy"]) == 1
-    assert capsys.readouterr().err == "nst-solve: error: out.png: No space left\n"
+    assert capsys.readouterr().err == (
+        "nst-solve: error: out.png: No space left. "
+        "Nothing is lost: --resume out.snapshot writes it again\n"
+    )
 
 
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -342,7 +342,6 @@ def in_a_process(code: str, argument: Path) -> str:
     ).stdout
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="measures memory by Linux's ru_maxrss in KiB")
 def test_the_convolutions_of_vgg19_come_without_the_memory_of_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "vgg19.caffemodel"

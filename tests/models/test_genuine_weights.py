@@ -84,16 +84,18 @@ def test_mtcnn_computes_what_the_real_caffe_recorded(
     assert np.linalg.norm(gradient - recorded) < 1e-4 * np.linalg.norm(recorded)
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(("preset", "left"), [("gatys", 0.2), ("fine", 0.4)])
 def test_starry_night_is_painted_onto_the_bridge_and_the_loss_only_falls(
-    shared: Path, backend: Backend
+    preset: str, left: float, shared: Path, backend: Backend
 ) -> None:
+    """The relative losses of fine fall more slowly: to 0.32 in these 25 iterations, to 0.17 in 200."""
     result = nst.style_transfer(
         shared / "images/train_bridge.jpg",
         shared / "images/starry_night.jpg",
         solver=locate_models() / "squeezenet_v1.0/solver.prototxt",
         net=locate_models() / "squeezenet_v1.0/net_deep_compression.prototxt",
         weights=shared / "models/squeezenet_v1.0/squeezenet_v1.0.caffemodel",
+        preset=preset,
         size=160,
         max_iter=25,
         backend=backend,
@@ -101,4 +103,4 @@ def test_starry_night_is_painted_onto_the_bridge_and_the_loss_only_falls(
 
     losses = [progress.record.loss for progress in result.history]
     assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < 0.2 * losses[0]
+    assert losses[-1] < left * losses[0]

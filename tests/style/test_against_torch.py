@@ -132,7 +132,6 @@ def moments(feature: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.torch
-@pytest.mark.slow
 @pytest.mark.parametrize("objective", [gatys, johnson, crowson])
 def test_loss_and_gradient_agree_with_pytorch(
     objective: Callable[..., Any],

@@ -260,7 +260,6 @@ print(json.dumps([plan.peak_bytes, peak_bytes()]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["numpy", "cpu"])
 def test_the_predicted_peak_is_within_15_percent_of_the_real_one(engine: str) -> None:
     done = subprocess.run(

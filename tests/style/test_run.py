@@ -186,8 +186,7 @@ class TestLoading:
     @pytest.mark.parametrize(
         ("change", "error", "message"),
         [
-            ({"content": None}, UsageError, "content: no picture given"),
-            ({"styles": []}, UsageError, "style: no picture given"),
+            ({"content": None, "styles": []}, UsageError, "no picture given"),
             ({"net": None}, UsageError, "net: none given"),
             ({"weights": None}, UsageError, "weights: none given"),
             ({"content": "missing.png"}, ImageError, "missing.png"),
