@@ -166,7 +166,10 @@ def test_overwriting_a_loss_tops_diff_changes_loss_and_gradient(
     net.clear_param_diffs()
 
     assert net.forward_backward() == pytest.approx(3 * loss)
-    np.testing.assert_allclose(net.params["a"][0].diff_to_host(), 3 * gradient, rtol=1e-5)
+    rounding = 1e-6 * np.abs(gradient).max()  # two uses of the weights may cancel in one value
+    np.testing.assert_allclose(
+        net.params["a"][0].diff_to_host(), 3 * gradient, rtol=1e-5, atol=rounding
+    )
 
 
 def test_splits_share_data_instead_of_copying_it(backend: Backend) -> None:
