@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from nst.backend import Backend
 from nst.errors import Diverged, ImageError, UsageError, WeightsError
 from nst.io.picture_output import write_picture
 from nst.io.prototxt import parse_solver
+from nst.net import Net
 from nst.proto import SolverParameter
 from nst.style.job import StyleJob, anchored, load_job
 from nst.style.run import Progress, StyleRun, run_job
@@ -55,6 +57,21 @@ def test_a_run_paints_a_picture_of_the_size_asked_for(backend: Backend) -> None:
     assert [p.iteration for p in result.history] == list(range(1, 9))
     losses = [p.record.loss for p in result.history]
     assert losses == sorted(losses, reverse=True)
+
+
+def test_the_net_of_a_size_is_gone_before_that_of_the_next_is_made(backend: Backend) -> None:
+    nets: list[weakref.ref[Net]] = []
+    alive: list[int] = []
+
+    def observe(progress: Progress, run: StyleRun) -> None:
+        assert run.painter is not None
+        if progress.iteration == 1:
+            nets.append(weakref.ref(run.painter.net))
+            alive.append(sum(net() is not None for net in nets))
+
+    StyleRun(job(backend, "sizes: [16, 20, 24]"), [observe]).run()
+
+    assert alive == [1, 1, 1]
 
 
 def test_a_second_run_of_the_same_job_gives_the_same_bytes(backend: Backend) -> None:

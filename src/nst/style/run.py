@@ -140,7 +140,7 @@ class StyleRun:
     def _paint(
         self, stage: Stage, previous: Picture | None, resumed: RunSnapshot | None
     ) -> tuple[Picture, StopReason]:
-        self.painter = None
+        self.painter = self._watched = None
         gc.collect()  # the net of the size before is not to be held beside the new one
         shape = self._shape(stage)
         start = start_picture(self.job, shape, previous)
