@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from nst.backend.numpy_backend import NumpyBackend
 from nst.backend.operations import (
     AddUp,
@@ -24,12 +26,20 @@ RELU = """layer {{ name: "relu{0}" type: "ReLU" bottom: "{0}" top: "{0}"
 FROZEN = "param { lr_mult: 0 } param { lr_mult: 0 }"
 PICTURE = """layer { name: "x" type: "Parameter" top: "x"
              parameter_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }"""
+POOL = """layer { name: "pool" type: "Pooling" bottom: "a" top: "pool"
+          pooling_param { kernel_size: 2 stride: 2 } }"""
 LOSS = """layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 1 dim: 4 dim: 4 } } }
 layer { name: "loss" type: "EuclideanLoss" bottom: "gram" bottom: "t" top: "loss" }"""
 
 
 def gram_of(blob: str) -> str:
     return f'layer {{ name: "gram" type: "Gram" bottom: "{blob}" top: "gram" }}'
+
+
+def final_loss(blob: str) -> str:
+    return f"""layer {{ name: "u" type: "Input" top: "u"
+                       input_param {{ shape {{ dim: 1 dim: 4 dim: 8 dim: 8 }} }} }}
+layer {{ name: "end" type: "EuclideanLoss" bottom: "{blob}" bottom: "u" top: "end" }}"""
 
 
 def chain(*names: str) -> list[str]:
@@ -60,6 +70,49 @@ def test_a_convolution_runs_as_one_with_the_plain_relu_right_after_it() -> None:
     assert isinstance(convolution, Convolve)
     assert convolution.rectified
     assert operation(plan, "relua") == Rectify(0.0, True)
+
+
+def test_a_rectified_convolution_takes_over_from_the_maximum_behind_it() -> None:
+    plan = execution(*chain("a"), POOL, CONV.format("b", "pool", FROZEN), gram_of("b"), LOSS)
+    pool, convolution = operation(plan, "pool"), operation(plan, "a")
+    assert isinstance(pool, Pool)
+    assert isinstance(convolution, Convolve)
+    assert pool.gates
+    assert not convolution.keeps_gate
+    assert (
+        plan.gradients is not None
+    )  # what is left of the pooled half is read while "x" gets its gradient
+    assert plan.gradients.slots["pool"] != plan.gradients.slots["b"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "recycle"),
+    [
+        ([*chain("a"), POOL.replace("kernel_size: 2", "kernel_size: 3"), gram_of("pool")], True),
+        (
+            [
+                *chain("a"),
+                POOL.replace("kernel_size: 2", "pool: AVE kernel_size: 2"),
+                gram_of("pool"),
+            ],
+            True,
+        ),
+        ([*chain("a"), POOL, gram_of("a")], True),
+        ([CONV.format("a", "x", ""), RELU.format("a", 0), POOL, gram_of("pool")], True),
+        ([*chain("a"), POOL, gram_of("pool")], False),
+    ],
+    ids=["overlaps", "means", "tapped", "learns", "kept"],
+)
+def test_other_poolings_write_the_gradient_that_they_pass_on(
+    layers: list[str], recycle: bool
+) -> None:
+    plan = execution(*layers, LOSS, recycle=recycle)
+    pool, convolution = operation(plan, "pool"), operation(plan, "a")
+    assert isinstance(pool, Pool)
+    assert isinstance(convolution, Convolve)
+    assert not pool.gates
+    learns = "a" in layers[0] and FROZEN not in layers[0]
+    assert convolution.keeps_gate == (recycle and not learns)
 
 
 def test_a_leaky_relu_is_not_fused() -> None:
@@ -125,12 +178,6 @@ def test_printing_shows_every_step_and_every_buffer() -> None:
     text = str(execution(*chain("a"), gram_of("a"), LOSS))
     assert "relua" in text
     assert "gradient of a: 0" in text
-
-
-def final_loss(blob: str) -> str:
-    return f"""layer {{ name: "u" type: "Input" top: "u"
-                       input_param {{ shape {{ dim: 1 dim: 4 dim: 8 dim: 8 }} }} }}
-layer {{ name: "end" type: "EuclideanLoss" bottom: "{blob}" bottom: "u" top: "end" }}"""
 
 
 NORM = 'layer { name: "norm" type: "BatchNorm" bottom: "a" top: "a" }'

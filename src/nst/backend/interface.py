@@ -37,6 +37,9 @@ class Backend(ABC):
     xp: Any
     """The array module: numpy, or cupy."""
 
+    compiles_nets = False
+    """Whether `program` may answer; a net need not describe itself to a backend that never does."""
+
     def runner(self, slots: GradientSlots | None = None) -> Runner | None:
         """A new runner of whole nets (see nst.backend.operations), or None if this backend has none.
 

@@ -22,6 +22,8 @@ class Convolve:
     geometry: ConvGeometry
     rectified: bool
     """The next layer is a plain ReLU in place on the top: the two run as one."""
+    keeps_gate: bool = False
+    """Backward will ask where the rectified values are positive."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Pool:
 
     window: PoolGeometry | None
     takes_max: bool
+    gates: bool = False
+    """Backward, its gradient goes to the rectified convolution before it as it is, with its winners as a
+    gate. The map between them never gets its gradient, so this needs gradients that nobody asks for."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nst.backend.geometry import PoolGeometry
 from nst.backend.operations import (
     AddUp,
     BatchNormalise,
@@ -171,8 +172,12 @@ def _join(
         if isinstance(first, ChannelScale):
             first = replace(first, keeps_input=any(backward.params[i][:1]))
         if isinstance(first, Convolve) and rectifies:
-            operations[i] = replace(first, rectified=True)
             defers = recycle and not any(backward.params[i])
+            pool = _pool_after(wiring, operations, i) if defers else None
+            if pool is not None:
+                operations[i + 2] = replace(pool, gates=True)
+            keeps = defers and pool is None and backward.layers[i]
+            operations[i] = replace(first, rectified=True, keeps_gate=keeps)
             operations[i + 1] = Rectify(0.0, defers)
         elif isinstance(first, AddUp):
             operations[i] = replace(first, rectified=rectifies)
@@ -190,6 +195,15 @@ def _works_in_place(wiring: Wiring, i: int, before: PlannedLayer) -> bool:
     """Whether layer i does nothing but change the only top of the layer before it."""
     layer = wiring.layers[i]
     return len(before.tops) == 1 and layer.bottoms == layer.tops == before.tops
+
+
+def _pool_after(wiring: Wiring, operations: list[Operation | None], i: int) -> Pool | None:
+    """The maximum over windows of 2x2 that alone reads rectified convolution i; None if there is none."""
+    pool = operations[i + 2] if i + 2 < len(operations) else None
+    if not isinstance(pool, Pool) or wiring.layers[i + 2].bottoms != wiring.layers[i].tops:
+        return None
+    halves = PoolGeometry((2, 2), (2, 2), (0, 0))
+    return pool if pool.takes_max and pool.window == halves else None
 
 
 # ---- lifetimes of gradients --------------------------------------------------------------------------
@@ -249,6 +263,7 @@ def _families(
     spoiled: set[str] = set()
     for planned, step in zip(wiring.layers, steps, strict=True):
         runs = step is not None and backward.layers[planned.index]
+        gates = step is not None and isinstance(step.operation, Pool) and step.operation.gates
         planar_tops = step is not None and isinstance(step.operation, GramMatrix | Distance)
         for number in {*planned.bottoms, *planned.tops}:
             name = wiring.blob_names[number]
@@ -257,6 +272,8 @@ def _families(
             if name not in family.names:
                 family.names.append(name)
             family.first = min(family.first, planned.index)
+            if gates and number in planned.tops:  # it is read by the convolution before the ReLU
+                family.first = min(family.first, planned.index - 2)
             if not (planar_tops and name in sums):  # such a reader adds when the split is collected
                 family.last = max(family.last, planned.index)
             if not runs or (planar_tops and number in planned.tops):

@@ -75,6 +75,9 @@ class Net(NetView):
         self.wiring: Wiring = wire(self.param)
         self.blob_list = [Blob(backend, dtype=dtype, name=n) for n in self.wiring.blob_names]
         self.blobs = dict(zip(self.wiring.blob_names, self.blob_list, strict=True))
+        blobs, planned_layers = self.blob_list, self.wiring.layers
+        self._bottoms = [[blobs[number] for number in layer.bottoms] for layer in planned_layers]
+        self._tops = [[blobs[number] for number in layer.tops] for layer in planned_layers]
         self.layers: list[Layer] = []
         self.registry = ParamRegistry()
         self._param_entries: list[list[Learnable]] = []
@@ -85,7 +88,7 @@ class Net(NetView):
             self.layers[index].top_is_overwritten = True
         self.backward_plan = self._plan_backward()
         self._runner, self.execution = self._lower(recycle_gradients)
-        self._compilation = Compilation(recycle_gradients)
+        self._compilation = Compilation(recycle_gradients and backend.compiles_nets)
         self._keep_values = keep_values
         self.before_forward, self.after_forward = Callbacks(), Callbacks()
         self.before_backward, self.after_backward = Callbacks(), Callbacks()

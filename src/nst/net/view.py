@@ -14,6 +14,8 @@ class NetView:
     name: str
     wiring: Wiring
     blob_list: list[Blob]
+    _bottoms: list[list[Blob]]
+    _tops: list[list[Blob]]
     layers: list[Layer]
     registry: ParamRegistry
 
@@ -59,7 +61,7 @@ class NetView:
         return names.index(name)
 
     def bottoms_of(self, index: int) -> list[Blob]:
-        return [self.blob_list[number] for number in self.wiring.layers[index].bottoms]
+        return self._bottoms[index]
 
     def tops_of(self, index: int) -> list[Blob]:
-        return [self.blob_list[number] for number in self.wiring.layers[index].tops]
+        return self._tops[index]

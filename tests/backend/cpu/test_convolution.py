@@ -16,8 +16,8 @@ from backend.cpu.oracle import (
 
 from nst.backend.cpu import CpuBackend
 from nst.backend.cpu.convolution import Convolution, Problem
-from nst.backend.cpu.engine import Blocked, address
-from nst.backend.cpu.library import RELU
+from nst.backend.cpu.engine import Blocked, GateBits, address
+from nst.backend.cpu.library import POOLED, RELU
 from nst.backend.geometry import ConvGeometry
 
 
@@ -143,30 +143,33 @@ def test_bias_and_relu_are_fused_into_the_output(
     bias[:20] = normal(rng, 20)
     source = cpu.engine.blocked(2, channels, c.extent)
     cpu.engine.to_blocked(x, source)
-    target = cpu.engine.blocked(2, 20, c.extent)
+    target, gate = cpu.engine.blocked(2, 20, c.extent), cpu.engine.gate((2, 20, *c.extent))
     Convolution(cpu.engine, problem, {}).forward(
-        x if problem.reads_picture else source, lambda: w, address(bias), target, RELU
+        x if problem.reads_picture else source, lambda: w, address(bias), target, gate, RELU
     )
     out, expected = np.empty((2, 20, *c.extent), np.float32), np.empty((2, 20, *c.extent))
     cpu.engine.to_planar(target, out)
     REFERENCE.conv(*(a.astype(np.float64) for a in (x, w, bias[:20])), c.geometry, expected)
     assert relative_error(out, np.maximum(expected, 0)) < LAYER_TOLERANCE
     assert not target.array[:, 1, ..., 4:].any()  # the channels that fill up the last block
+    np.testing.assert_array_equal(_open(gate, 20), out > 0)
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(3, 3), (32, 3), (512, 3), (32, 1)], ids=str)
-def test_the_relu_mask_is_applied_to_the_incoming_gradient(
+def test_the_incoming_gradient_passes_through_the_gate(
     cpu: CpuBackend, rng: np.random.Generator, channels: int, kernel: int
 ) -> None:
     c = case(2, channels, 20, (9, 11), (kernel, kernel))
     _, w, _ = _operands(rng, c)
     problem = Problem(2, channels, 20, c.extent, c.extent, c.geometry)
     activation, dy = normal(rng, 2, 20, *c.extent), normal(rng, 2, 20, *c.extent)
-    gradient, mask = (cpu.engine.blocked(2, 20, c.extent) for _ in range(2))
+    gradient, values = (cpu.engine.blocked(2, 20, c.extent) for _ in range(2))
     cpu.engine.to_blocked(dy, gradient)
-    cpu.engine.to_blocked(activation, mask)
+    cpu.engine.to_blocked(activation, values)
+    gate = cpu.engine.gate(activation.shape)
+    cpu.engine.open_where_positive(values, gate)
     dx = np.full((2, channels, *c.extent), np.nan, np.float32)
-    _masked_backward(cpu, Convolution(cpu.engine, problem, {}), gradient, mask, w, dx)
+    _gated_backward(cpu, Convolution(cpu.engine, problem, {}), gradient, gate, w, dx)
     expected = np.empty(dx.shape)
     REFERENCE.conv_backward_data(
         (dy * (activation > 0)).astype(np.float64), w.astype(np.float64), c.geometry, expected
@@ -187,20 +190,60 @@ def test_the_bias_gradient_is_the_sum_over_images_and_pixels(
     np.testing.assert_allclose(bias, 1 + dy.sum(axis=(0, 2, 3), dtype=np.float64), rtol=1e-5)
 
 
-def _masked_backward(
+@pytest.mark.parametrize("extent", [(3, 4), (9, 11), (12, 31), (45, 37)], ids=str)
+@pytest.mark.parametrize(("channels", "outputs"), [(17, 20), (512, 16)])
+def test_backward_reads_the_gradient_of_a_pooled_half(
+    cpu: CpuBackend,
+    rng: np.random.Generator,
+    channels: int,
+    outputs: int,
+    extent: tuple[int, int],
+) -> None:
+    c = case(2, channels, outputs, extent, (3, 3))
+    _, w, _ = _operands(rng, c)
+    run = Convolution(cpu.engine, Problem(2, channels, outputs, extent, extent, c.geometry), {})
+    assert run.reads_pooled
+    halves = (-(-extent[0] // 2), -(-extent[1] // 2))
+    pooled, open_at = normal(rng, 2, outputs, *halves), rng.random((2, outputs, *extent)) < 0.4
+    gradient, gate = cpu.engine.blocked(2, outputs, halves), cpu.engine.gate(open_at.shape)
+    cpu.engine.to_blocked(pooled, gradient)
+    values = cpu.engine.blocked(2, outputs, extent)
+    cpu.engine.to_blocked(np.where(open_at, 1, -1).astype(np.float32), values)
+    cpu.engine.open_where_positive(values, gate)
+    target = cpu.engine.blocked(2, channels, extent)
+    run.backward(gradient, gate, lambda: w, target, POOLED)
+    dx, expected = np.empty((2, channels, *extent), np.float32), np.empty((2, channels, *extent))
+    cpu.engine.to_planar(target, dx)
+    spread = pooled.repeat(2, axis=2).repeat(2, axis=3)[..., : extent[0], : extent[1]] * open_at
+    REFERENCE.conv_backward_data(
+        spread.astype(np.float64), w.astype(np.float64), c.geometry, expected
+    )
+    assert relative_error(dx, expected) < LAYER_TOLERANCE
+
+
+def _open(gate: GateBits, channels: int) -> np.ndarray:
+    """The bits as an array (N, C, H, W) of booleans."""
+    images, blocks, height, width = gate.array.shape
+    bits = gate.array[..., None] >> np.arange(16, dtype=np.uint16) & 1
+    return (
+        bits.transpose(0, 1, 4, 2, 3).reshape(images, blocks * 16, height, width)[:, :channels] > 0
+    )
+
+
+def _gated_backward(
     cpu: CpuBackend,
     convolution: Convolution,
     gradient: Blocked,
-    mask: Blocked,
+    gate: GateBits,
     w: np.ndarray,
     dx: np.ndarray,
 ) -> None:
     """Runs the backward pass into planar dx, whichever layout the kernel writes."""
     if convolution.problem.reads_picture:
-        convolution.backward(gradient, mask, lambda: w, dx, 0)
+        convolution.backward(gradient, gate, lambda: w, dx, 0)
     else:
         target = cpu.engine.blocked(dx.shape[0], dx.shape[1], dx.shape[2:])
-        convolution.backward(gradient, mask, lambda: w, target, 0)
+        convolution.backward(gradient, gate, lambda: w, target, 0)
         cpu.engine.to_planar(target, dx)
 
 

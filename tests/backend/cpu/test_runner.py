@@ -58,6 +58,22 @@ layer {{ name: "l2" type: "EuclideanLoss" bottom: "g2" bottom: "t2" top: "l2" lo
 layer {{ name: "l3" type: "EuclideanLoss" bottom: "g3" bottom: "t3" top: "l3" loss_weight: 2e5 }}
 """
 TRAINED = NET.replace(FROZEN, "")
+POOLED = f"""
+layer {{ name: "data" type: "Parameter" top: "data"
+        parameter_param {{ shape {{ dim: 1 dim: 3 dim: 37 dim: 45 }} filler {{ type: "gaussian" }} }} }}
+layer {{ name: "c1" type: "Convolution" bottom: "data" top: "c1" {FROZEN} convolution_param {{
+        num_output: 20 kernel_size: 3 pad: 1 weight_filler {{ type: "msra" }}
+        bias_filler {{ type: "gaussian" std: 0.1 }} }} }}
+layer {{ name: "r1" type: "ReLU" bottom: "c1" top: "c1" }}
+layer {{ name: "p1" type: "Pooling" bottom: "c1" top: "p1" pooling_param {{ kernel_size: 2 stride: 2 }} }}
+layer {{ name: "c2" type: "Convolution" bottom: "p1" top: "c2" {FROZEN} convolution_param {{
+        num_output: 35 kernel_size: 3 pad: 1 weight_filler {{ type: "msra" }} }} }}
+layer {{ name: "r2" type: "ReLU" bottom: "c2" top: "c2" }}
+layer {{ name: "p2" type: "Pooling" bottom: "c2" top: "p2" pooling_param {{ kernel_size: 2 stride: 2 }} }}
+layer {{ name: "g2" type: "Gram" bottom: "p2" top: "g2" gram_param {{ normalize: HW }} }}
+layer {{ name: "t" type: "Input" top: "t1" input_param {{ shape {{ dim: 1 dim: 35 dim: 35 }} }} }}
+layer {{ name: "l2" type: "EuclideanLoss" bottom: "g2" bottom: "t1" top: "l2" }}
+"""
 INPUTS = ("data", "t1", "t2", "t3", "tc", "tp")
 TOLERANCE = 1e-4
 """Of a whole net in float32 against float64, a dozen layers deep."""
@@ -72,7 +88,7 @@ def build(backend: CpuBackend | NumpyBackend, text: str = NET, **options: object
 
 def fill(net: Net, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    for name in INPUTS:
+    for name in (name for name in INPUTS if name in net.blobs):
         net.blobs[name].data[...] = rng.standard_normal(net.blobs[name].shape)
 
 
@@ -119,6 +135,33 @@ def test_recycled_gradients_end_in_the_same_picture_gradient(
         fill(reference, seed)
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
         assert same(net, reference, "data", "diff")
+
+
+@pytest.mark.parametrize("extent", [(37, 45), (8, 8), (1, 5)], ids=str)
+def test_a_pooled_convolution_reads_its_gradient_in_halves(
+    cpu: CpuBackend, extent: tuple[int, int]
+) -> None:
+    text = POOLED.replace("dim: 37 dim: 45", f"dim: {extent[0]} dim: {extent[1]}")
+    net = build(cpu, text, recycle_gradients=True)
+    reference = build(NumpyBackend(), text, dtype=np.float64)
+    for seed in range(3):
+        fill(net, seed)
+        fill(reference, seed)
+        assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
+        assert same(net, reference, "data", "diff")
+    for blob in ("c1", "c2", "p2"):
+        assert same(net, reference, blob)
+    with pytest.raises(BackendError, match=r"'c2': its gradient was not kept"):
+        _ = net.blobs["c2"].diff
+
+
+def test_values_written_before_a_pooled_backward_run_count(cpu: CpuBackend) -> None:
+    net, reference = build(cpu, POOLED, recycle_gradients=True), build(NumpyBackend(), POOLED)
+    for n in (net, reference):
+        n.forward_from_to()
+        n.blobs["c2"].data[:, ::2] = 0  # closes the ReLU of every other channel
+        n.backward_from_to()
+    assert same(net, reference, "data", "diff")
 
 
 def test_a_recycled_gradient_is_an_error_and_never_a_wrong_number(cpu: CpuBackend) -> None:

@@ -47,7 +47,7 @@ class CpuBackend(VectorSteps):
             source = self._input(x, problem, group)
             begin = group * problem.out_channels
             shift = _padded_bias(bias, begin, problem.out_channels)
-            run.forward(source, _kernels(w, begin, problem), address(shift), target, 0)
+            run.forward(source, _kernels(w, begin, problem), address(shift), target, None, 0)
             self.engine.to_planar(target, out, begin)
 
     def conv_backward_data(self, dy: Array, w: Array, geometry: ConvGeometry, dx: Array) -> None:

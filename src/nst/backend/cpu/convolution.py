@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, address, blocks
+from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, GateBits, address, blocks
 from nst.backend.cpu.library import Conv
 from nst.backend.geometry import ConvGeometry
 
@@ -97,40 +97,51 @@ class Convolution:
         weights: Weights,
         bias: int | None,
         target: Blocked,
+        gate: GateBits | None,
         flags: int,
     ) -> None:
         """target = conv(source); `source` is planar (N, C, H, W) if the problem reads a picture.
 
-        bias is the address of values padded to whole blocks.
+        bias is the address of values padded to whole blocks; gate gets where the results are positive.
         """
+        bits = None if gate is None else ct.byref(gate.native)
         packed = self._filters(weights, 0)
         if isinstance(source, Blocked):
             sizes = self._sizes_for(source.image_stride, target.image_stride)
-            self._run(0, sizes, source.address, None, packed, bias, target.address, flags)
+            self._run(0, sizes, source.address, bits, packed, bias, target.address, flags)
         else:
             sizes = self._sizes_for(0, target.image_stride)
-            operands = (address(source), packed, bias, target.address)
+            operands = (address(source), bits, packed, bias, target.address)
             self.engine.call("nst_first_forward", sizes, *operands, flags)
 
     def backward(
         self,
         gradient: Blocked,
-        mask: Blocked | None,
+        gate: GateBits | None,
         weights: Weights,
         target: FloatArray | Blocked,
         flags: int,
     ) -> None:
-        """target = gradient of the input; where `mask` is not positive the gradient counts as zero."""
+        """target = gradient of the input; where the gate is closed the output's gradient counts as zero.
+
+        With the flag POOLED, for a problem that reads pooled gradients, `gradient` is that of the output's
+        2x2 maximum pooling.
+        """
         packed = self._filters(weights, 1)
-        gate = None if mask is None else mask.address
+        bits = None if gate is None else ct.byref(gate.native)
         if isinstance(target, Blocked):
             sizes = self._sizes_for(target.image_stride, gradient.image_stride)
-            self._run(1, sizes, gradient.address, gate, packed, None, target.address, flags)
+            self._run(1, sizes, gradient.address, bits, packed, None, target.address, flags)
         else:
             sizes = self._sizes_for(0, gradient.image_stride)
             self.engine.call(
-                "nst_first_backward", sizes, gradient.address, gate, packed, address(target)
+                "nst_first_backward", sizes, gradient.address, bits, packed, address(target)
             )
+
+    @property
+    def reads_pooled(self) -> bool:
+        """Whether backward takes the gradient of the output's pooled half."""
+        return self._tiles[1] > 0 and not self.problem.reads_picture
 
     def weight_gradient(
         self,

@@ -1,19 +1,21 @@
 """Convolution and ReLU on the engine, alone or as one.
 
-Forward, a rectified convolution waits for its ReLU and writes rectified values at once. Backward, where
-nobody will ask for the masked gradient, the ReLU waits for its convolution, whose kernels apply the mask
-(the rectified output itself) while they load the gradient.
+Forward, a rectified convolution waits for its ReLU and writes rectified values at once, and in one bit each
+whether they are positive. Backward, where nobody will ask for the masked gradient, the ReLU waits for its
+convolution, whose kernels load the gradient through that gate; and so does a maximum pooling behind the ReLU,
+whose winners are the gate: the quarter of the numbers that it has is all that is read.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from nst.backend.cpu.convolution import Convolution, Problem, Weights
-from nst.backend.cpu.engine import Blocked, FloatArray
+from nst.backend.cpu.engine import Blocked, FloatArray, GateBits
 from nst.backend.cpu.filters import bias_of, filters_of
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime, Waiting
-from nst.backend.cpu.library import ACCUMULATE, RELU
+from nst.backend.cpu.library import ACCUMULATE, POOLED, RELU
 from nst.backend.cpu.twins import extent_of, is_feature_map, whole_blocks
 from nst.backend.geometry import ConvGeometry
 from nst.backend.operations import (
@@ -51,6 +53,8 @@ class ConvolveHandler(Handler):
         runs = self._prepared(x, y, params)
         bias = bias_of(self.twins, params[1]) if len(params) > 1 else None
         source, target = self._input(x), self.twins.target(y.data_memory, y)
+        gated = rectify and self.operation.keeps_gate
+        gate = self.twins.gate_target(y.data_memory, y) if gated else None
         for group, run in enumerate(runs):
             begin, count = self._outputs(run, group)
             run.forward(
@@ -58,9 +62,10 @@ class ConvolveHandler(Handler):
                 self._weights(params, begin, count),
                 None if bias is None else bias + begin * 4,
                 target.block_range(begin // 16, count) if self.group > 1 else target,
+                gate.block_range(begin // 16, count) if gate and self.group > 1 else gate,
                 RELU if rectify else 0,
             )
-        self.twins.wrote(y.data_memory, y, target)
+        self.twins.wrote(y.data_memory, y, target, gate)
 
     def backward(
         self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
@@ -68,15 +73,21 @@ class ConvolveHandler(Handler):
         x, y = bottom[0], top[0]
         if not self._accepts(x, y):
             return False
-        masked = self.runtime.take(y.diff_memory) is not None
-        gradient = self.gradients.read(y)
+        waiting = self.runtime.take(y.diff_memory)
         runs = self._prepared(x, y, params)
+        pooled = None if waiting is None else waiting.pooled
+        if pooled is not None and (any(wanted) or self.group > 1 or not runs[0].reads_pooled):
+            pooled.spread()
+            pooled = None
+        gradient = self.gradients.read(y) if pooled is None else pooled.gradient
         if any(wanted):
             self._weight_gradient(runs, x, gradient, params, wanted)
-        if propagate_down[0]:
-            mask = self.twins.read(y.data_memory, y) if masked else None
-            self._data_gradient(runs, x, gradient, mask, params)
-        if masked:
+        if propagate_down[0] and pooled is not None:
+            self._data_gradient(runs, x, gradient, pooled.gate, params, POOLED)
+        elif propagate_down[0]:
+            gate = None if waiting is None else self.twins.gate(y.data_memory, y)
+            self._data_gradient(runs, x, gradient, gate, params, 0)
+        if waiting is not None:
             self.gradients.retire(y)
         return True
 
@@ -85,23 +96,24 @@ class ConvolveHandler(Handler):
         runs: list[Convolution],
         x: BlobLike,
         gradient: Blocked,
-        mask: Blocked | None,
+        gate: GateBits | None,
         params: Blobs,
+        form: int,
     ) -> None:
         if runs[0].problem.reads_picture:
             picture = self.twins.overwrite_planar(x.diff_memory, x)
             count = runs[0].problem.out_channels
-            runs[0].backward(gradient, mask, self._weights(params, 0, count), picture, 0)
+            runs[0].backward(gradient, gate, self._weights(params, 0, count), picture, 0)
             return
         sink = self.gradients.open(x)
         for group, run in enumerate(runs):
             begin, count = self._outputs(run, group)
             run.backward(
                 gradient.block_range(begin // 16, count) if self.group > 1 else gradient,
-                mask.block_range(begin // 16, count) if mask and self.group > 1 else mask,
+                gate.block_range(begin // 16, count) if gate and self.group > 1 else gate,
                 self._weights(params, begin, count),
                 self._part(sink.buffer, group, run.problem.in_channels),
-                ACCUMULATE if sink.adds else 0,
+                form | (ACCUMULATE if sink.adds else 0),
             )
         self.gradients.close(sink)
 
@@ -185,6 +197,10 @@ class RectifyHandler(Handler):
         if not propagate_down[0]:
             return True
         x, y = bottom[0], top[0]
+        pooled = self.runtime.take(y.diff_memory)
+        if pooled is not None:  # its gate has this layer's mask in it
+            self.runtime.waiting = replace(pooled, partners=(Convolve,))
+            return True
         if not self._accepts(x) or not self.twins.is_fresh(y.diff_memory, y):
             return False
         finish = partial(self._backward, x, y)

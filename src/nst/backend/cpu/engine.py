@@ -74,6 +74,27 @@ class Blocked:
         return Blocked.over(self.array[:, first : first + blocks(channels)], channels)
 
 
+@dataclass(frozen=True)
+class GateBits:
+    """One bit per value of a blocked map, (N, blocks, H, W) of uint16: whether a gradient passes there."""
+
+    array: NDArray[np.uint16]
+    native: library.Gate
+
+    @classmethod
+    def over(cls, array: NDArray[np.uint16]) -> GateBits:
+        """Wraps an array whose axes after the first are contiguous."""
+        return cls(array, library.Gate(address(array), array.strides[0] // 2))
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether these are the bits of a map (N, C, H, W)."""
+        return self.array.shape == (shape[0], blocks(shape[1]), *shape[2:])
+
+    def block_range(self, first: int, channels: int) -> GateBits:
+        """The channels from block `first` on, sharing memory."""
+        return GateBits.over(self.array[:, first : first + blocks(channels)])
+
+
 class Engine:
     """A handle of the compiled library. Use it from one thread at a time; others wait."""
 
@@ -110,6 +131,17 @@ class Engine:
     def blocked(self, images: int, channels: int, extent: tuple[int, int]) -> Blocked:
         """A new blocked array of zeros."""
         return Blocked.over(self.array((images, blocks(channels), *extent, BLOCK)), channels)
+
+    def gate(self, shape: tuple[int, ...]) -> GateBits:
+        """New bits, all closed, for a map (N, C, H, W)."""
+        bits = (shape[0], blocks(shape[1]), *shape[2:])
+        count = math.prod(bits)
+        return GateBits.over(self.array((-(-count // 2),)).view(np.uint16)[:count].reshape(bits))
+
+    def open_where_positive(self, values: Blocked, gate: GateBits) -> None:
+        """Sets the bits of all values: 1 where positive."""
+        sizes = values.images, values.channels, math.prod(values.extent), values.image_stride
+        self.call("nst_positive_gate", values.address, *sizes, ct.byref(gate.native))
 
     def scale(self, alpha: float, x: Blocked, out: Blocked) -> None:
         """out = alpha * x."""

@@ -1,74 +1,15 @@
-"""Pooling, LRN, Gram matrices, splits, concatenations and sums on the engine."""
+"""LRN, Gram matrices, splits, concatenations and sums on the engine."""
 
 from __future__ import annotations
 
-import ctypes as ct
 import math
 from functools import partial
 
 from nst.backend.cpu.engine import Blocked, address, blocks
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime, Waiting
-from nst.backend.cpu.library import ACCUMULATE, Pool
+from nst.backend.cpu.library import ACCUMULATE
 from nst.backend.cpu.twins import extent_of, fits, is_feature_map, whole_blocks
-from nst.backend.geometry import PoolGeometry
 from nst.backend.operations import BlobLike, Rectify, Step
-
-
-def pool_sizes(source: Blocked, target: Blocked, window: PoolGeometry) -> Pool:
-    """The C structure of a pooling between these arrays."""
-    return Pool(
-        *(source.images, source.channels, *source.extent, *target.extent),
-        *(*window.kernel, *window.stride, *window.pad),
-        *(source.image_stride, target.image_stride),
-    )
-
-
-class PoolHandler(Handler):
-    def __init__(self, runtime: Runtime, step: Step) -> None:
-        super().__init__(runtime, step)
-        self.winner: Blocked | None = None
-
-    def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
-        x, y = bottom[0], top[0]
-        if not is_feature_map(x):
-            return False
-        source, target = self.twins.read(x.data_memory, x), self.twins.target(y.data_memory, y)
-        sizes = ct.byref(pool_sizes(source, target, self._window(x)))
-        if self.operation.takes_max:
-            if self.winner is None or not fits(self.winner, y.shape):
-                self.winner = self.engine.blocked(y.shape[0], y.shape[1], extent_of(y.shape))
-            self.engine.call(
-                "nst_max_pool", sizes, source.address, target.address, self.winner.address
-            )
-        else:
-            self.engine.call("nst_avg_pool", sizes, source.address, target.address)
-        self.twins.wrote(y.data_memory, y, target)
-        return True
-
-    def backward(
-        self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
-    ) -> bool:
-        x, y = bottom[0], top[0]
-        if not is_feature_map(x) or (self.operation.takes_max and self.winner is None):
-            return False
-        if propagate_down[0]:
-            gradient = self.gradients.read(y)
-            self.gradients.write(x, lambda target: self._spread(gradient, target, x))
-        return True
-
-    def _spread(self, gradient: Blocked, target: Blocked, x: BlobLike) -> None:
-        sizes = ct.byref(pool_sizes(target, gradient, self._window(x)))
-        if self.winner is not None:
-            winner = self.winner.address
-            self.engine.call(
-                "nst_max_pool_backward", sizes, gradient.address, winner, target.address
-            )
-        else:
-            self.engine.call("nst_avg_pool_backward", sizes, gradient.address, target.address)
-
-    def _window(self, x: BlobLike) -> PoolGeometry:
-        window: PoolGeometry | None = self.operation.window
-        return window or PoolGeometry(extent_of(x.shape), (1, 1), (0, 0))
 
 
 class NormaliseHandler(Handler):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nst.backend.cpu.engine import Engine
+from nst.backend.cpu.engine import Blocked, Engine, GateBits
 from nst.backend.cpu.gradients import Gradients
 from nst.backend.cpu.per_channel import ChannelMap
 from nst.backend.cpu.twins import Twins
@@ -15,6 +15,16 @@ from nst.backend.operations import BlobLike, MemoryLike, Step
 
 Blobs = Sequence[BlobLike]
 Flags = Sequence[bool]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The gradient of a map that is still that of its pooled half, and the gate that spreads it."""
+
+    gradient: Blocked
+    gate: GateBits
+    spread: Callable[[], None]
+    """Writes the gradient of the map itself, for a layer that cannot read it in halves."""
 
 
 @dataclass
@@ -27,6 +37,8 @@ class Waiting:
     """Operations that may be the other half; before any other one it is finished alone."""
     map: ChannelMap | None = None
     """What a Scale goes on from."""
+    pooled: Pooled | None = None
+    """What a convolution may read instead of the gradient."""
 
 
 @dataclass

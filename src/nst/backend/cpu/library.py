@@ -13,7 +13,7 @@ from pathlib import Path
 from nst.errors import BackendUnavailable
 
 HERE = Path(__file__).parent
-ABI_VERSION = 1
+ABI_VERSION = 2
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline", "neon")
 """Widest first; `baseline` is x86-64-v2 (SSE4.2)."""
 
@@ -46,6 +46,12 @@ class Pool(ct.Structure):
             *("stride_h", "stride_w", "pad_h", "pad_w", "in_stride", "out_stride"),
         )
     ]
+
+
+class Gate(ct.Structure):
+    """`nst_gate`: one bit per value of a blocked map."""
+
+    _fields_ = [("bits", ct.c_void_p), ("image_stride", ct.c_int64)]
 
 
 class Border(ct.Structure):
@@ -84,13 +90,14 @@ class Spread(ct.Structure):
     _fields_ = [(name, ct.c_void_p) for name in ("center", "slope", "mean", "factor")]
 
 
-RELU, ACCUMULATE = 1, 2
-"""Flags of a convolution: `NST_RELU`, `NST_ACCUMULATE`."""
+RELU, ACCUMULATE, POOLED = 1, 2, 4
+"""Flags of a convolution: `NST_RELU`, `NST_ACCUMULATE`, `NST_POOLED`."""
 
 _ENGINE = _PTR = ct.c_void_p
 _INT, _LONG, _FLOAT = ct.c_int, ct.c_int64, ct.c_float
 _CONV, _POOL, _CHANNELS = ct.POINTER(Conv), ct.POINTER(Pool), ct.POINTER(Channels)
 _AFFINE, _SPREAD, _BORDER = ct.POINTER(Affine), ct.POINTER(Spread), ct.POINTER(Border)
+_GATE = ct.POINTER(Gate)
 
 _QUERIES: dict[str, tuple[object, list[object]]] = {
     "nst_abi_version": (_INT, []),
@@ -111,19 +118,22 @@ _QUERIES: dict[str, tuple[object, list[object]]] = {
 
 _CALLS: dict[str, list[object]] = {
     "nst_engine_trim": [],
+    "nst_positive_gate": [_PTR, *[_LONG] * 4, _GATE],
     "nst_to_blocked": [_PTR, _PTR, *[_LONG] * 5],
     "nst_to_planar": [_PTR, _PTR, *[_LONG] * 5],
     "nst_winograd_pack": [_CONV, _INT, _INT, _INT, _PTR, _PTR],
-    "nst_winograd": [_CONV, _INT, _INT, _INT, *[_PTR] * 5, _INT],
+    "nst_winograd": [_CONV, _INT, _INT, _INT, _PTR, _GATE, *[_PTR] * 3, _INT],
     "nst_conv_pack": [_CONV, _INT, _PTR, _PTR],
-    "nst_conv_run": [_CONV, _INT, *[_PTR] * 5, _INT],
+    "nst_conv_run": [_CONV, _INT, _PTR, _GATE, *[_PTR] * 3, _INT],
     "nst_first_pack": [_CONV, _INT, _PTR, _PTR],
-    "nst_first_forward": [_CONV, *[_PTR] * 4, _INT],
-    "nst_first_backward": [_CONV, *[_PTR] * 4],
+    "nst_first_forward": [_CONV, _PTR, _GATE, *[_PTR] * 3, _INT],
+    "nst_first_backward": [_CONV, _PTR, _GATE, *[_PTR] * 2],
     "nst_conv_weight_gradient": [_CONV, *[_PTR] * 4],
     "nst_first_weight_gradient": [_CONV, *[_PTR] * 4],
     "nst_max_pool": [_POOL, _PTR, _PTR, _PTR],
     "nst_max_pool_backward": [_POOL, _PTR, _PTR, _PTR],
+    "nst_max_pool_gated": [_POOL, _PTR, _PTR, _GATE, _INT],
+    "nst_max_pool_gated_backward": [_POOL, _PTR, _GATE, _PTR],
     "nst_avg_pool": [_POOL, _PTR, _PTR],
     "nst_avg_pool_backward": [_POOL, _PTR, _PTR],
     "nst_border_forward": [_BORDER, *[_PTR] * 4],

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from nst.backend.cpu import border_step, channel_steps, convolution_step, feature_steps, loss_steps
+from nst.backend.cpu import (
+    border_step,
+    channel_steps,
+    convolution_step,
+    feature_steps,
+    loss_steps,
+    pooling_step,
+)
 from nst.backend.cpu.engine import Engine
 from nst.backend.cpu.gradients import Gradients
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
@@ -31,7 +38,7 @@ HANDLERS: dict[type, type[Handler]] = {
     Rectify: convolution_step.RectifyHandler,
     BatchNormalise: channel_steps.BatchNormHandler,
     ChannelScale: channel_steps.ScaleHandler,
-    Pool: feature_steps.PoolHandler,
+    Pool: pooling_step.PoolHandler,
     Border: border_step.BorderHandler,
     Normalise: feature_steps.NormaliseHandler,
     GramMatrix: feature_steps.GramHandler,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nst.backend.cpu.engine import Blocked, Engine, FloatArray, blocks
+from nst.backend.cpu.engine import Blocked, Engine, FloatArray, GateBits, blocks
 from nst.backend.operations import BlobLike, MemoryLike
 
 
@@ -45,7 +45,7 @@ def is_touched(memory: MemoryLike) -> bool:
 class Twin:
     """The blocked side of one Memory; `blocked` counts only while `fresh`."""
 
-    __slots__ = ("blocked", "fresh", "home", "own")
+    __slots__ = ("blocked", "fresh", "gate", "home", "own", "own_gate", "version")
 
     def __init__(self) -> None:
         self.blocked: Blocked | None = None
@@ -54,6 +54,16 @@ class Twin:
         """A buffer that belongs to this twin alone."""
         self.home: Blocked | None = None
         """Part of a wider array where the values should be written, if shapes agree (concatenation)."""
+        self.version = 0
+        """Counts the values that `blocked` has had."""
+        self.gate: GateBits | None = None
+        """Where `blocked` is positive, if that is known."""
+        self.own_gate: GateBits | None = None
+
+    def hold(self, blocked: Blocked, gate: GateBits | None = None) -> None:
+        """Takes `blocked` for the newest values."""
+        self.blocked, self.gate, self.fresh = blocked, gate, True
+        self.version += 1
 
 
 def extent_of(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -101,7 +111,8 @@ class Twins:
         planar, twin = self.planar(memory, blob), self.of(memory)
         target = self._own(twin, blob.shape)
         self.engine.to_blocked(planar, target)
-        twin.blocked, twin.fresh, memory.exposed = target, True, False
+        twin.hold(target)
+        memory.exposed = False
         return target
 
     def exchange(self, memory: MemoryLike, blob: BlobLike, spare: Blocked | None) -> Blocked:
@@ -124,10 +135,27 @@ class Twins:
             return twin.home
         return self._own(twin, blob.shape)
 
-    def wrote(self, memory: MemoryLike, blob: BlobLike, blocked: Blocked) -> None:
-        """Declares `blocked` to be the newest values."""
+    def gate_target(self, memory: MemoryLike, blob: BlobLike) -> GateBits:
+        """Bits to be written with new values; hand them to `wrote`."""
         twin = self.of(memory)
-        twin.blocked, twin.fresh, memory.exposed = blocked, True, False
+        if twin.own_gate is None or not twin.own_gate.fits(blob.shape):
+            twin.own_gate = self.engine.gate(blob.shape)
+        return twin.own_gate
+
+    def gate(self, memory: MemoryLike, blob: BlobLike) -> GateBits:
+        """Where the newest values are positive."""
+        values, twin = self.read(memory, blob), self.of(memory)
+        if twin.gate is None:
+            twin.gate = self.gate_target(memory, blob)
+            self.engine.open_where_positive(values, twin.gate)
+        return twin.gate
+
+    def wrote(
+        self, memory: MemoryLike, blob: BlobLike, blocked: Blocked, gate: GateBits | None = None
+    ) -> None:
+        """Declares `blocked` to be the newest values, and `gate` where they are positive."""
+        self.of(memory).hold(blocked, gate)
+        memory.exposed = False
         memory.pending = _Fill(self.engine, blocked, memory, blob.backend, blob.dtype)
         if is_held(memory):
             self.planar(memory, blob)

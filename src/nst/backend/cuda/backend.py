@@ -36,6 +36,7 @@ class CudaBackend(VectorSteps):
     """
 
     name = "cuda"
+    compiles_nets = True
 
     def __init__(
         self,

@@ -40,6 +40,18 @@ Floats random_floats(int64_t count) {
   return values;
 }
 
+// The gate of a blocked map: bits of its own size, all set to what `fill` says.
+struct Gate {
+  Gate(int64_t images, int64_t channels, int64_t pixels, int fill)
+      : bits(images * blocks(channels) * pixels, static_cast<uint16_t>(fill)),
+        native{bits.data(), blocks(channels) * pixels} {}
+  bool is_open(int64_t n, int64_t c, int64_t pixel, int64_t pixels) const {
+    return bits[n * native.image_stride + c / 16 * pixels + pixel] >> c % 16 & 1;
+  }
+  std::vector<uint16_t> bits;
+  nst_gate native;
+};
+
 void check(const std::string& what, const std::vector<double>& expected, const float* got, double tolerance) {
   double error = 0, size = 1e-30;
   for (size_t i = 0; i < expected.size(); ++i) {
@@ -87,7 +99,12 @@ class ConvolutionTest {
         conv_{t.n,  t.c,  t.k,  t.h,  t.w,  t.out_h(),         t.out_w(),           t.kh, t.kw, t.sh, t.sw,
               t.ph, t.pw, t.dh, t.dw, blocks(t.c) * t.h * t.w * 16, blocks(t.k) * pixels() * 16},
         y_(t.n * t.k * pixels()), dx_(x_.size()), dw_(w_.size()), bx_(t.n * conv_.in_stride), by_(t.n * conv_.out_stride),
-        bdy_(t.n * conv_.out_stride) {
+        bdy_(t.n * conv_.out_stride), gated_(t.n * conv_.out_stride), gate_(t.n, t.k, pixels(), 0),
+        made_(t.n, t.k, pixels(), 0xffff) {
+    for (uint16_t& bits : gate_.bits) bits = static_cast<uint16_t>(generator());
+    nst_to_blocked(engine, dy_.data(), gated_.get(), t.n, t.k, pixels(), t.k * pixels(), conv_.out_stride);
+    for (int64_t i = 0; i < t.n * t.k * pixels(); ++i)
+      if (!gate_.is_open(i / pixels() / t.k, i / pixels() % t.k, i % pixels(), pixels())) dy_[i] = 0;
     for_each_product(t, [&](int64_t o, int64_t i, int64_t k) {
       y_[o] += double(w_[k]) * x_[i];
       dx_[i] += double(w_[k]) * dy_[o];
@@ -101,8 +118,8 @@ class ConvolutionTest {
     for (int backward = 0; backward < 2; ++backward) {
       Buffer packed(nst_winograd_filter_floats(&conv_, tile, backward, expand));
       nst_winograd_pack(engine_, &conv_, tile, backward, expand, w_.data(), packed.get());
-      nst_winograd(engine_, &conv_, tile, backward, expand, source(backward), nullptr, packed.get(), nullptr,
-                   target(backward), 0);
+      nst_winograd(engine_, &conv_, tile, backward, expand, source(backward), gate(backward), packed.get(),
+                   nullptr, target(backward), 0);
       compare("winograd " + std::to_string(tile), backward);
     }
   }
@@ -111,7 +128,8 @@ class ConvolutionTest {
     for (int backward = 0; backward < 2; ++backward) {
       Buffer packed(nst_conv_filter_floats(&conv_));
       nst_conv_pack(engine_, &conv_, backward, w_.data(), packed.get());
-      nst_conv_run(engine_, &conv_, backward, source(backward), nullptr, packed.get(), nullptr, target(backward), 0);
+      nst_conv_run(engine_, &conv_, backward, source(backward), gate(backward), packed.get(), nullptr,
+                   target(backward), 0);
       compare("gather", backward);
     }
     Floats dw(w_.size(), 0.f);
@@ -123,10 +141,10 @@ class ConvolutionTest {
     Buffer packed(nst_first_filter_floats(&conv_, 0)), turned(nst_first_filter_floats(&conv_, 1));
     nst_first_pack(engine_, &conv_, 0, w_.data(), packed.get());
     nst_first_pack(engine_, &conv_, 1, w_.data(), turned.get());
-    nst_first_forward(engine_, &conv_, x_.data(), packed.get(), nullptr, by_.get(), 0);
+    nst_first_forward(engine_, &conv_, x_.data(), gate(0), packed.get(), nullptr, by_.get(), 0);
     compare("first", 0);
     Floats dx(x_.size()), dw(w_.size(), 0.f);
-    nst_first_backward(engine_, &conv_, bdy_.get(), nullptr, turned.get(), dx.data());
+    nst_first_backward(engine_, &conv_, gated_.get(), gate(1), turned.get(), dx.data());
     check("first backward " + t_.name(), dx_, dx.data(), 1e-5);
     nst_first_weight_gradient(engine_, &conv_, x_.data(), bdy_.get(), dw.data(), nullptr);
     check("first weight gradient " + t_.name(), dw_, dw.data(), 1e-5);
@@ -134,7 +152,8 @@ class ConvolutionTest {
 
  private:
   int64_t pixels() const { return t_.out_h() * t_.out_w(); }
-  const float* source(int backward) { return backward ? bdy_.get() : bx_.get(); }
+  const float* source(int backward) { return backward ? gated_.get() : bx_.get(); }
+  const nst_gate* gate(int backward) { return backward ? &gate_.native : &made_.native; }
   float* target(int backward) { return backward ? bx2_.get() : by_.get(); }
   void compare(const std::string& what, int backward) {
     Floats planar(backward ? x_.size() : y_.size());
@@ -143,6 +162,15 @@ class ConvolutionTest {
     else
       nst_to_planar(engine_, by_.get(), planar.data(), t_.n, t_.k, pixels(), conv_.out_stride, t_.k * pixels());
     check(what + (backward ? " backward " : " ") + t_.name(), backward ? dx_ : y_, planar.data(), 1e-5);
+    if (backward) return;
+    std::vector<double> open(planar.size());
+    Floats made(planar.size());
+    for (size_t i = 0; i < planar.size(); ++i) {
+      const int64_t map = i / pixels();
+      open[i] = planar[i] > 0;
+      made[i] = made_.is_open(map / t_.k, map % t_.k, i % pixels(), pixels());
+    }
+    check(what + " gate " + t_.name(), open, made.data(), 1e-6);
   }
 
   nst_engine* engine_;
@@ -150,7 +178,8 @@ class ConvolutionTest {
   Floats x_, w_, dy_;
   nst_conv conv_;
   std::vector<double> y_, dx_, dw_;
-  Buffer bx_, by_, bdy_, bx2_{bx_.size};
+  Buffer bx_, by_, bdy_, gated_, bx2_{bx_.size};
+  Gate gate_, made_;  // what backward reads, and what forward writes
 };
 
 void test_convolutions(nst_engine* engine) {
@@ -204,6 +233,44 @@ void test_pooling(nst_engine* engine) {
   nst_avg_pool_backward(engine, &pool, bdy.get(), bdx.get());
   nst_to_planar(engine, bdx.get(), dx.data(), 1, c, h * w, 0, 0);
   check("mean pooling backward", mean_dx, dx.data(), 1e-6);
+}
+
+// Pooling by a gate, spread by its own kernel and by the convolution that reads it.
+void test_gated_pooling(nst_engine* engine) {
+  const int64_t c = 17, h = 9, w = 7, oh = 5, ow = 4, p = oh * ow;
+  const nst_pool pool = {1, c, h, w, oh, ow, 2, 2, 2, 2, 0, 0, 0, 0};
+  Floats x = random_floats(c * h * w);
+  for (float& value : x) value = std::max(value, 0.f);
+  const Floats dy = random_floats(c * p), weights = random_floats(c * c * 9);
+  Buffer bx(2 * h * w * 16), by(2 * p * 16), bdy(2 * p * 16), bdx(2 * h * w * 16);
+  nst_to_blocked(engine, x.data(), bx.get(), 1, c, h * w, 0, 0);
+  nst_to_blocked(engine, dy.data(), bdy.get(), 1, c, p, 0, 0);
+  std::vector<double> best(c * p, 0), dx(c * h * w, 0);
+  for (int64_t o = 0; o < c * p; ++o) {
+    int64_t won = -1;
+    for (int64_t y = o / ow % oh * 2; y < std::min(o / ow % oh * 2 + 2, h); ++y)
+      for (int64_t xx = o % ow * 2; xx < std::min(o % ow * 2 + 2, w); ++xx)
+        if (x[(o / p * h + y) * w + xx] > best[o]) won = (o / p * h + y) * w + xx, best[o] = x[won];
+    if (won >= 0) dx[won] += dy[o];
+  }
+  Gate gate(1, c, h * w, 0xffff);
+  Floats y(c * p), spread(c * h * w), once(c * h * w), twice(c * h * w);
+  nst_max_pool_gated(engine, &pool, bx.get(), by.get(), &gate.native, NST_RELU);
+  nst_to_planar(engine, by.get(), y.data(), 1, c, p, 0, 0);
+  check("gated pooling", best, y.data(), 1e-7);
+  nst_max_pool_gated_backward(engine, &pool, bdy.get(), &gate.native, bdx.get());
+  nst_to_planar(engine, bdx.get(), spread.data(), 1, c, h * w, 0, 0);
+  check("gated pooling backward", dx, spread.data(), 1e-7);
+  const nst_conv conv = {1, c, c, h, w, h, w, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0};
+  for (int tile : {2, 4, 6}) {
+    Buffer packed(nst_winograd_filter_floats(&conv, tile, 1, 0)), result(2 * h * w * 16);
+    nst_winograd_pack(engine, &conv, tile, 1, 0, weights.data(), packed.get());
+    nst_winograd(engine, &conv, tile, 1, 0, bdx.get(), nullptr, packed.get(), nullptr, result.get(), 0);
+    nst_to_planar(engine, result.get(), once.data(), 1, c, h * w, 0, 0);
+    nst_winograd(engine, &conv, tile, 1, 0, bdy.get(), &gate.native, packed.get(), nullptr, result.get(), NST_POOLED);
+    nst_to_planar(engine, result.get(), twice.data(), 1, c, h * w, 0, 0);
+    check("winograd of a pooled half", {once.begin(), once.end()}, twice.data(), 1e-7);
+  }
 }
 
 void test_lrn(nst_engine* engine) {
@@ -376,6 +443,7 @@ int main() {
     nst_engine* const engine = nst_engine_create(threads);
     test_convolutions(engine);
     test_pooling(engine);
+    test_gated_pooling(engine);
     test_lrn(engine);
     for (int64_t c : {3, 33, 520}) test_gram(engine, c, 219);
     for (int turn = 0; turn < 4; ++turn)

@@ -1,7 +1,7 @@
 // Convolution of any geometry between blocked arrays: gather the taps of a block of pixels, then one product.
 //
 // For a block of T pixels, tap by tap, rows of 16 channels are copied to V[tap][channel block][T][16] (im2col in
-// the blocked layout: whole cache lines, the ReLU mask applied on the way); V times the packed weights gives the
+// the blocked layout: whole cache lines, through the gate); V times the packed weights gives the
 // outputs. 1x1 convolutions with stride 1 have pointwise.cpp instead.
 //
 // The backward pass gathers too, so that nothing is scattered and no two threads write to one place. The input
@@ -11,6 +11,7 @@
 #include <cstring>
 #include <vector>
 
+#include "gate.h"
 #include "kernels.h"
 #include "microkernel.h"
 
@@ -96,8 +97,9 @@ bool is_pointwise(const nst_conv& c) {
 class GatheredConvolution {
  public:
   GatheredConvolution(Engine& engine, const nst_conv& conv, const Shape& shape, const Phase& phase,
-                      const float* packed, const BlockedConvolution& args)
-      : engine_(engine), s_(shape), phase_(phase), packed_(packed), args_(args) {
+                      const float* packed, bool backward, const BlockedConvolution& args)
+      : engine_(engine), s_(shape), phase_(phase), packed_(packed), args_(args),
+        reads_gate_(backward && args.gate.bits), writes_gate_(!backward && args.gate.bits) {
     pixels_ = conv.images * phase.rows * phase.columns;
     depth_blocks_ = depth_of(phase, shape) / kBlock;
   }
@@ -172,37 +174,25 @@ class GatheredConvolution {
     std::memset(target + end * kBlock, 0, sizeof(float) * (run.count - end) * kBlock);
     if (begin == end) return;
     const int64_t x = (run.column + begin) * step + tap.dx;
-    const int64_t origin = run.image * s_.source_stride + ((block * s_.source_h + y) * s_.source_w + x) * kBlock;
-    copy(origin, step * kBlock, end - begin, target + begin * kBlock);
-  }
-
-  void copy(int64_t origin, int64_t step, int64_t count, float* target) const {
-    const float* const source = args_.source + origin;
-    if (args_.mask) {
-      const float* const mask = args_.mask + origin;
-      for (int64_t t = 0; t < count; ++t)
-        for (int v = 0; v < kBlock; v += kLanes)
-          store(target + t * kBlock + v,
-                where_positive(load(mask + t * step + v), load(source + t * step + v)));
-    } else if (step == kBlock) {
-      std::memcpy(target, source, sizeof(float) * count * kBlock);
-    } else {
-      for (int64_t t = 0; t < count; ++t)
-        std::memcpy(target + t * kBlock, source + t * step, sizeof(float) * kBlock);
-    }
+    const int64_t pixel = (block * s_.source_h + y) * s_.source_w + x;
+    copy_pixels(args_.source + run.image * s_.source_stride + pixel * kBlock,
+                reads_gate_ ? gate_at(args_.gate, run.image, pixel) : nullptr, step * kBlock, end - begin,
+                target + begin * kBlock);
   }
 
   // Bias, ReLU or accumulation, and the store to the target's grid.
   void finish(const Run& run, int64_t block, const float* products) const {
     const int64_t y = phase_.first_y + run.row * phase_.stride_y;
     const int64_t x = phase_.first_x + run.column * phase_.stride_x;
-    float* const target = args_.target + run.image * s_.target_stride +
-                          ((block * s_.target_h + y) * s_.target_w + x) * kBlock;
+    const int64_t pixel = (block * s_.target_h + y) * s_.target_w + x;
+    float* const target = args_.target + run.image * s_.target_stride + pixel * kBlock;
+    uint16_t* const bits = writes_gate_ ? gate_at(args_.gate, run.image, pixel) : nullptr;
     for (int64_t t = 0; t < run.count; ++t)
       for (int v = 0; v < kBlock; v += kLanes) {
         float* const place = target + t * phase_.stride_x * kBlock + v;
         Vec value = load(products + t * kBlock + v);
         if (args_.bias) value += load(args_.bias + block * kBlock + v);
+        if (bits) set_gate_lanes(bits + t * phase_.stride_x, v, positive_lanes(value));
         if (args_.flags & NST_RELU) value = maximum(value, zero());
         if (args_.flags & NST_ACCUMULATE) value += load(place);
         store(place, value);
@@ -214,6 +204,7 @@ class GatheredConvolution {
   const Phase& phase_;
   const float* const packed_;
   const BlockedConvolution args_;
+  const bool reads_gate_, writes_gate_;
   int64_t pixels_, depth_blocks_, block_ = 0;
 };
 
@@ -240,12 +231,12 @@ void convolution(Engine& engine, const nst_conv& c, bool backward, const Blocked
   const bool adds_last = args.flags & NST_ACCUMULATE && (args.bias || args.flags & NST_RELU);
   if (is_pointwise(c) && !adds_last) {
     pointwise(engine, {c.images, shape.in, shape.out, c.in_h * c.in_w, shape.source_stride, shape.target_stride},
-              args);
+              backward, args);
     return;
   }
   const float* packed = args.packed;
   for (const Phase& phase : phases_of(c, backward)) {
-    GatheredConvolution(engine, c, shape, phase, packed, args).run();
+    GatheredConvolution(engine, c, shape, phase, packed, backward, args).run();
     packed += depth_of(phase, shape) * padded(shape.out);
   }
 }

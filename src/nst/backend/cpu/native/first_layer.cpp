@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "gate.h"
 #include "kernels.h"
 #include "microkernel.h"
 #include "picture.h"
@@ -35,7 +36,7 @@ NST_INLINE void forward_tile(const float* corner, const std::vector<int64_t>& of
 }
 
 void forward_row(const nst_conv& c, const float* line, const std::vector<int64_t>& offsets,
-                 const float* packed, const float* bias, float* target, int flags) {
+                 const float* packed, const float* bias, float* target, uint16_t* gate, int flags) {
   const int64_t channels = padded(c.out_channels), plane = c.out_h * c.out_w * kBlock;
   for (int64_t k = 0; k < channels; k += kPictureVecs * kLanes)
     for (int64_t x = 0; x < c.out_w; x += kPicturePixels) {
@@ -45,8 +46,10 @@ void forward_row(const nst_conv& c, const float* line, const std::vector<int64_t
       const int64_t count = std::min<int64_t>(kPicturePixels, c.out_w - x);
       for (int64_t r = 0; r < count; ++r)
         for (int v = 0; v < kPictureVecs; ++v) {
+          const int64_t pixel = k / kBlock * plane / kBlock + x + r;
+          if (gate) set_gate_lanes(gate + pixel, k % kBlock + v * kLanes, positive_lanes(acc[r][v]));
           const Vec value = flags & NST_RELU ? maximum(acc[r][v], zero()) : acc[r][v];
-          store(target + k / kBlock * plane + (x + r) * kBlock + k % kBlock + v * kLanes, value);
+          store(target + pixel * kBlock + k % kBlock + v * kLanes, value);
         }
     }
 }
@@ -77,18 +80,12 @@ void add_columns(const nst_conv& c, const float* columns, int64_t block_stride, 
       }
 }
 
-// A run of gradients of one output row, masked, as rows for the product: [channel block][count][16].
-void load_gradients(const nst_conv& c, const float* gradient, const float* mask, int64_t y, int64_t x,
+// A run of gradients of one output row, through the gate, as rows for the product: [channel block][count][16].
+void load_gradients(const nst_conv& c, const float* gradient, const uint16_t* gate, int64_t y, int64_t x,
                     int64_t count, float* target, int64_t block_stride) {
   for (int64_t block = 0; block < padded(c.out_channels) / kBlock; ++block) {
-    const int64_t origin = ((block * c.out_h + y) * c.out_w + x) * kBlock;
-    float* const rows = target + block * block_stride;
-    if (!mask) {
-      std::memcpy(rows, gradient + origin, sizeof(float) * count * kBlock);
-      continue;
-    }
-    for (int64_t t = 0; t < count * kBlock; t += kLanes)
-      store(rows + t, where_positive(load(mask + origin + t), load(gradient + origin + t)));
+    const int64_t pixel = (block * c.out_h + y) * c.out_w + x;
+    copy_pixels(gradient + pixel * kBlock, gate ? gate + pixel : gate, kBlock, count, target + block * block_stride);
   }
 }
 
@@ -111,8 +108,8 @@ void first_layer_pack(const nst_conv& c, bool backward, const float* weights, fl
     }
 }
 
-void first_layer_forward(Engine& engine, const nst_conv& c, const float* planar, const float* packed,
-                         const float* bias, float* blocked, int flags) {
+void first_layer_forward(Engine& engine, const nst_conv& c, const float* planar, const nst_gate& gate,
+                         const float* packed, const float* bias, float* blocked, int flags) {
   const PaddedPicture picture(c);
   const int64_t most = picture.images_at_a_time(c), rows = c.in_channels * picture.height;
   float* const copy = engine.arena.take(most * picture.floats());
@@ -127,12 +124,13 @@ void first_layer_forward(Engine& engine, const nst_conv& c, const float* planar,
     engine.pool.run(count * c.out_h, [&](int64_t task, int) {
       const int64_t n = task / c.out_h, y = task % c.out_h;
       forward_row(c, copy + n * picture.floats() + y * c.stride_h * picture.width, offsets, packed, bias,
-                  blocked + (first + n) * c.out_stride + y * c.out_w * kBlock, flags);
+                  blocked + (first + n) * c.out_stride + y * c.out_w * kBlock,
+                  gate_at(gate, first + n, y * c.out_w), flags);
     });
   }
 }
 
-void first_layer_backward(Engine& engine, const nst_conv& c, const float* gradient, const float* mask,
+void first_layer_backward(Engine& engine, const nst_conv& c, const float* gradient, const nst_gate& gate,
                           const float* packed, float* planar) {
   constexpr int64_t kRun = 12 * kRows;  // outputs per product
   const int64_t depth = padded(c.out_channels) / kBlock, columns = padded(pairs(c)) / kBlock;
@@ -151,8 +149,7 @@ void first_layer_backward(Engine& engine, const nst_conv& c, const float* gradie
     for (int64_t y = first; y < last; ++y)
       for (int64_t x = 0; x < c.out_w; x += kRun) {
         const int64_t count = std::min(kRun, c.out_w - x);
-        load_gradients(c, gradient + n * c.out_stride, mask ? mask + n * c.out_stride : nullptr, y, x, count,
-                       rows, block_stride);
+        load_gradients(c, gradient + n * c.out_stride, gate_at(gate, n, 0), y, x, count, rows, block_stride);
         for (int64_t panel = 0; panel < panel_count(pairs(c)); ++panel)
           rows_times_panel(rows, block_stride, depth, packed + panel_offset(panel, depth * kBlock),
                            panel_width(panel, pairs(c)), results + panel * 2 * block_stride, block_stride,

@@ -86,8 +86,8 @@ void gram_backward(Engine& engine, const float* d, const float* source, float* t
                          panel_index(block * kBlock, j % kPanel, panel_width(j / kPanel, channels), side),
                      std::min(kStrip, panel_width(j / kPanel, channels)));
   });
-  pointwise(engine, {1, channels, channels, pixels, 0, 0},
-            {source, nullptr, packed, nullptr, target, accumulate ? NST_ACCUMULATE : 0});
+  pointwise(engine, {1, channels, channels, pixels, 0, 0}, false,
+            {source, {nullptr, 0}, packed, nullptr, target, accumulate ? NST_ACCUMULATE : 0});
 }
 
 }  // namespace nst

@@ -8,15 +8,18 @@
 
 namespace nst {
 
-// Operands of a convolution between blocked arrays; mask and bias may be null.
+// Operands of a convolution between blocked arrays; gate bits and bias may be null.
 struct BlockedConvolution {
   const float* source;
-  const float* mask;
+  nst_gate gate;
   const float* packed;
   const float* bias;
   float* target;
   int flags;
 };
+
+void positive_gate(Engine&, const float* source, int64_t images, int64_t channels, int64_t pixels,
+                   int64_t source_stride, const nst_gate&);
 
 void to_blocked(Engine&, const float* planar, float* blocked, int64_t images, int64_t channels,
                 int64_t pixels, int64_t planar_stride, int64_t blocked_stride);
@@ -37,13 +40,13 @@ void convolution(Engine&, const nst_conv&, bool backward, const BlockedConvoluti
 struct PointwiseShape {
   int64_t images, in, out, pixels, in_stride, out_stride;
 };
-void pointwise(Engine&, const PointwiseShape&, const BlockedConvolution&);
+void pointwise(Engine&, const PointwiseShape&, bool backward, const BlockedConvolution&);
 
 int64_t first_layer_filter_floats(const nst_conv&, bool backward);
 void first_layer_pack(const nst_conv&, bool backward, const float* weights, float* packed);
-void first_layer_forward(Engine&, const nst_conv&, const float* planar, const float* packed,
+void first_layer_forward(Engine&, const nst_conv&, const float* planar, const nst_gate&, const float* packed,
                          const float* bias, float* blocked, int flags);
-void first_layer_backward(Engine&, const nst_conv&, const float* gradient, const float* mask,
+void first_layer_backward(Engine&, const nst_conv&, const float* gradient, const nst_gate&,
                           const float* packed, float* planar);
 
 void weight_gradient(Engine&, const nst_conv&, const float* source, const float* gradient, float* weights);
@@ -54,6 +57,8 @@ void bias_gradient(Engine&, const nst_conv&, const float* gradient, float* bias)
 void max_pool(Engine&, const nst_pool&, const float* source, float* target, int32_t* winner);
 void max_pool_backward(Engine&, const nst_pool&, const float* gradient, const int32_t* winner,
                        float* target);
+void max_pool_gated(Engine&, const nst_pool&, const float* source, float* target, const nst_gate&, bool rectified);
+void max_pool_gated_backward(Engine&, const nst_pool&, const float* gradient, const nst_gate&, float* target);
 void avg_pool(Engine&, const nst_pool&, const float* source, float* target);
 void avg_pool_backward(Engine&, const nst_pool&, const float* gradient, float* target);
 

@@ -31,6 +31,8 @@ int guarded(nst_engine* engine, Kernel kernel) {
   return -1;
 }
 
+nst_gate of(const nst_gate* gate) { return gate ? *gate : nst_gate{nullptr, 0}; }
+
 }  // namespace
 
 NST_EXPORT int nst_abi_version(void) { return NST_ABI_VERSION; }
@@ -72,6 +74,13 @@ NST_EXPORT void* nst_allocate(int64_t bytes) {
 }
 NST_EXPORT void nst_release(void* memory) { nst::release(memory); }
 
+NST_EXPORT int nst_positive_gate(nst_engine* engine, const float* source, int64_t images, int64_t channels,
+                                 int64_t pixels, int64_t source_stride, const nst_gate* gate) {
+  return guarded(engine, [&] {
+    nst::positive_gate(*engine, source, images, channels, pixels, source_stride, *gate);
+  });
+}
+
 NST_EXPORT int nst_to_blocked(nst_engine* engine, const float* planar, float* blocked, int64_t images,
                               int64_t channels, int64_t pixels, int64_t planar_stride,
                               int64_t blocked_stride) {
@@ -96,10 +105,10 @@ NST_EXPORT int nst_winograd_pack(nst_engine* engine, const nst_conv* conv, int t
                  [&] { nst::winograd_pack(*engine, *conv, tile, backward, expand, weights, packed); });
 }
 NST_EXPORT int nst_winograd(nst_engine* engine, const nst_conv* conv, int tile, int backward, int expanded,
-                            const float* source, const float* mask, const float* packed, const float* bias,
+                            const float* source, const nst_gate* gate, const float* packed, const float* bias,
                             float* target, int flags) {
   return guarded(engine, [&] {
-    nst::winograd(*engine, *conv, tile, backward, expanded, {source, mask, packed, bias, target, flags});
+    nst::winograd(*engine, *conv, tile, backward, expanded, {source, of(gate), packed, bias, target, flags});
   });
 }
 
@@ -111,10 +120,10 @@ NST_EXPORT int nst_conv_pack(nst_engine* engine, const nst_conv* conv, int backw
   return guarded(engine, [&] { nst::convolution_pack(*engine, *conv, backward, weights, packed); });
 }
 NST_EXPORT int nst_conv_run(nst_engine* engine, const nst_conv* conv, int backward, const float* source,
-                            const float* mask, const float* packed, const float* bias, float* target,
+                            const nst_gate* gate, const float* packed, const float* bias, float* target,
                             int flags) {
   return guarded(engine, [&] {
-    nst::convolution(*engine, *conv, backward, {source, mask, packed, bias, target, flags});
+    nst::convolution(*engine, *conv, backward, {source, of(gate), packed, bias, target, flags});
   });
 }
 
@@ -126,15 +135,16 @@ NST_EXPORT int nst_first_pack(nst_engine* engine, const nst_conv* conv, int back
   return guarded(engine, [&] { nst::first_layer_pack(*conv, backward, weights, packed); });
 }
 NST_EXPORT int nst_first_forward(nst_engine* engine, const nst_conv* conv, const float* planar,
-                                 const float* packed, const float* bias, float* blocked, int flags) {
+                                 const nst_gate* gate, const float* packed, const float* bias, float* blocked,
+                                 int flags) {
   return guarded(engine, [&] {
-    nst::first_layer_forward(*engine, *conv, planar, packed, bias, blocked, flags);
+    nst::first_layer_forward(*engine, *conv, planar, of(gate), packed, bias, blocked, flags);
   });
 }
 NST_EXPORT int nst_first_backward(nst_engine* engine, const nst_conv* conv, const float* gradient,
-                                  const float* mask, const float* packed, float* planar) {
+                                  const nst_gate* gate, const float* packed, float* planar) {
   return guarded(engine,
-                 [&] { nst::first_layer_backward(*engine, *conv, gradient, mask, packed, planar); });
+                 [&] { nst::first_layer_backward(*engine, *conv, gradient, of(gate), packed, planar); });
 }
 
 NST_EXPORT int nst_conv_weight_gradient(nst_engine* engine, const nst_conv* conv, const float* source,
@@ -162,6 +172,14 @@ NST_EXPORT int nst_max_pool(nst_engine* engine, const nst_pool* pool, const floa
 NST_EXPORT int nst_max_pool_backward(nst_engine* engine, const nst_pool* pool, const float* gradient,
                                      const int32_t* winner, float* target) {
   return guarded(engine, [&] { nst::max_pool_backward(*engine, *pool, gradient, winner, target); });
+}
+NST_EXPORT int nst_max_pool_gated(nst_engine* engine, const nst_pool* pool, const float* source, float* target,
+                                  const nst_gate* gate, int flags) {
+  return guarded(engine, [&] { nst::max_pool_gated(*engine, *pool, source, target, *gate, flags & NST_RELU); });
+}
+NST_EXPORT int nst_max_pool_gated_backward(nst_engine* engine, const nst_pool* pool, const float* gradient,
+                                           const nst_gate* gate, float* target) {
+  return guarded(engine, [&] { nst::max_pool_gated_backward(*engine, *pool, gradient, *gate, target); });
 }
 NST_EXPORT int nst_avg_pool(nst_engine* engine, const nst_pool* pool, const float* source, float* target) {
   return guarded(engine, [&] { nst::avg_pool(*engine, *pool, source, target); });

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define NST_ABI_VERSION 1
+#define NST_ABI_VERSION 2
 
 typedef struct nst_engine nst_engine;
 
@@ -57,8 +57,18 @@ typedef struct {
   const float *center, *slope, *mean, *factor;
 } nst_spread;
 
-/* What to do with each result of a convolution before it is written. */
-enum { NST_RELU = 1, NST_ACCUMULATE = 2 };
+/* One bit per value of a blocked map: whether a gradient passes there. Bit c of the uint16 at (n, block, y, x) is
+ * channel c of the block; there are no gaps but between images, which are image_stride uint16 apart. A rectifying
+ * kernel writes where it is positive, a pooling kernel its winners; the backward pass of the convolution that made
+ * the map reads them. A gate pointer may be NULL: nothing is written, everything passes. */
+typedef struct {
+  uint16_t* bits;
+  int64_t image_stride;
+} nst_gate;
+
+/* What to do with each result of a convolution before it is written. NST_POOLED, backward only: `source` is the
+ * gradient of a 2x2 pooling with stride 2 of the output, and the gate has its winners. */
+enum { NST_RELU = 1, NST_ACCUMULATE = 2, NST_POOLED = 4 };
 
 /* ---- library and engine ---- */
 int nst_abi_version(void);
@@ -72,6 +82,10 @@ const char* nst_error(const nst_engine*);
 int nst_engine_trim(nst_engine*); /* gives scratch memory back */
 void* nst_allocate(int64_t bytes); /* zeroed, 64-byte aligned, huge pages; NULL if there is none */
 void nst_release(void*);
+
+/* ---- gate.cpp: the gate of a map that is there, open where it is positive ---- */
+int nst_positive_gate(nst_engine*, const float* source, int64_t images, int64_t channels, int64_t pixels,
+                      int64_t source_stride, const nst_gate*);
 
 /* ---- layout.cpp ---- */
 int nst_to_blocked(nst_engine*, const float* planar, float* blocked, int64_t images, int64_t channels,
@@ -87,20 +101,20 @@ int64_t nst_winograd_filter_floats(const nst_conv*, int tile, int backward, int 
 int nst_winograd_pack(nst_engine*, const nst_conv*, int tile, int backward, int expand,
                       const float* weights, float* packed);
 int nst_winograd(nst_engine*, const nst_conv*, int tile, int backward, int expanded, const float* source,
-                 const float* mask, const float* packed, const float* bias, float* target, int flags);
+                 const nst_gate*, const float* packed, const float* bias, float* target, int flags);
 
 /* ---- convolution.cpp: every geometry, blocked to blocked ---- */
 int64_t nst_conv_filter_floats(const nst_conv*);
 int nst_conv_pack(nst_engine*, const nst_conv*, int backward, const float* weights, float* packed);
-int nst_conv_run(nst_engine*, const nst_conv*, int backward, const float* source, const float* mask,
-                 const float* packed, const float* bias, float* target, int flags);
+int nst_conv_run(nst_engine*, const nst_conv*, int backward, const float* source, const nst_gate*,
+                 const float* packed, const float* bias, float* target, int flags); /* not NST_POOLED */
 
 /* ---- first_layer.cpp: planar picture of at most 4 channels to blocked, and the gradient back ---- */
 int64_t nst_first_filter_floats(const nst_conv*, int backward);
 int nst_first_pack(nst_engine*, const nst_conv*, int backward, const float* weights, float* packed);
-int nst_first_forward(nst_engine*, const nst_conv*, const float* planar, const float* packed,
+int nst_first_forward(nst_engine*, const nst_conv*, const float* planar, const nst_gate*, const float* packed,
                       const float* bias, float* blocked, int flags);
-int nst_first_backward(nst_engine*, const nst_conv*, const float* gradient, const float* mask,
+int nst_first_backward(nst_engine*, const nst_conv*, const float* gradient, const nst_gate*,
                        const float* packed, float* planar);
 
 /* ---- weight_gradient.cpp: adds to weights (K, C, kh, kw) and bias (K); either may be NULL ---- */
@@ -115,6 +129,11 @@ int nst_first_weight_gradient(nst_engine*, const nst_conv*, const float* planar,
 int nst_max_pool(nst_engine*, const nst_pool*, const float* source, float* target, int32_t* winner);
 int nst_max_pool_backward(nst_engine*, const nst_pool*, const float* gradient, const int32_t* winner,
                           float* target);
+/* 2x2, stride 2, no padding, as most nets pool. The gate is over the source: the first maximum of each window, with
+ * NST_RELU only if it is positive. Backward passes the gradient there and leaves zero elsewhere. */
+int nst_max_pool_gated(nst_engine*, const nst_pool*, const float* source, float* target, const nst_gate*, int flags);
+int nst_max_pool_gated_backward(nst_engine*, const nst_pool*, const float* gradient, const nst_gate*,
+                                float* target);
 int nst_avg_pool(nst_engine*, const nst_pool*, const float* source, float* target);
 int nst_avg_pool_backward(nst_engine*, const nst_pool*, const float* gradient, float* target);
 

@@ -1,11 +1,11 @@
 // 1x1 convolution, stride 1, no padding: a matrix product of pixels and channels, without detours.
 //
-// A block of pixels is copied once (the ReLU mask applied) into the order in which register tiles read it; the
+// A block of pixels is copied once (through the gate) into the order in which register tiles read it; the
 // products are written, or added, where they belong. Also the backward pass of a Gram matrix, whose weights are
 // the gradient of the matrix.
 #include <algorithm>
-#include <cstring>
 
+#include "gate.h"
 #include "kernels.h"
 #include "microkernel.h"
 
@@ -14,8 +14,10 @@ namespace {
 
 class Pointwise {
  public:
-  Pointwise(Engine& engine, const PointwiseShape& shape, const BlockedConvolution& args)
-      : engine_(engine), s_(shape), args_(args), depth_(padded(s_.in) / kBlock), panels_(panel_count(s_.out)) {}
+  // `backward` says that the gate is read, not written.
+  Pointwise(Engine& engine, const PointwiseShape& shape, bool backward, const BlockedConvolution& args)
+      : engine_(engine), s_(shape), args_(args), reads_gate_(backward && args.gate.bits),
+        writes_gate_(!backward && args.gate.bits), depth_(padded(s_.in) / kBlock), panels_(panel_count(s_.out)) {}
 
   void run() {
     const int64_t block = block_pixels(), blocks = ceil_div(s_.pixels, block);
@@ -48,22 +50,13 @@ class Pointwise {
   void read(const Span& span, float* rows) const {
     const Groups groups(span.count);
     for (int64_t block = 0; block < depth_; ++block) {
-      const int64_t origin = span.image * s_.in_stride + (block * s_.pixels + span.first) * kBlock;
-      for (int64_t group = 0, row = 0; group < groups.count; row += groups.size(group++)) {
-        const int64_t floats = groups.size(group) * kBlock;
-        copy(origin + row * kBlock, floats, rows + row * depth_ * kBlock + block * floats);
-      }
+      const int64_t pixel = block * s_.pixels + span.first;
+      const float* const source = args_.source + span.image * s_.in_stride + pixel * kBlock;
+      const uint16_t* const gate = reads_gate_ ? gate_at(args_.gate, span.image, pixel) : nullptr;
+      for (int64_t group = 0, row = 0; group < groups.count; row += groups.size(group++))
+        copy_pixels(source + row * kBlock, gate ? gate + row : gate, kBlock, groups.size(group),
+                    rows + (row * depth_ + block * groups.size(group)) * kBlock);
     }
-  }
-
-  void copy(int64_t origin, int64_t floats, float* target) const {
-    const float* const source = args_.source + origin;
-    if (!args_.mask) {
-      std::memcpy(target, source, sizeof(float) * floats);
-      return;
-    }
-    for (int64_t i = 0; i < floats; i += kLanes)
-      store(target + i, where_positive(load(args_.mask + origin + i), load(source + i)));
   }
 
   void multiply(const Span& span, const float* rows, int64_t panel) const {
@@ -72,13 +65,15 @@ class Pointwise {
     float* const target = args_.target + span.image * s_.out_stride + first * plane + span.first * kBlock;
     rows_times_panel(GroupedRows{rows, depth_}, 0, depth_, args_.packed + panel_offset(panel, depth_ * kBlock), width,
                      target, plane, span.count, args_.flags & NST_ACCUMULATE);
-    if (!args_.bias && !(args_.flags & NST_RELU)) return;
+    if (!args_.bias && !(args_.flags & NST_RELU) && !writes_gate_) return;
     for (int64_t q = 0; q < width / kBlock; ++q)
       for (int v = 0; v < kBlock; v += kLanes) {
         const Vec bias = args_.bias ? load(args_.bias + (first + q) * kBlock + v) : zero();
         float* const line = target + q * plane + v;
+        uint16_t* const bits = writes_gate_ ? gate_at(args_.gate, span.image, (first + q) * s_.pixels + span.first) : nullptr;
         for (int64_t t = 0; t < span.count; ++t) {
           const Vec value = load(line + t * kBlock) + bias;
+          if (bits) set_gate_lanes(bits + t, v, positive_lanes(value));
           store(line + t * kBlock, args_.flags & NST_RELU ? maximum(value, zero()) : value);
         }
       }
@@ -87,13 +82,14 @@ class Pointwise {
   Engine& engine_;
   const PointwiseShape s_;
   const BlockedConvolution args_;
+  const bool reads_gate_, writes_gate_;
   const int64_t depth_, panels_;
 };
 
 }  // namespace
 
-void pointwise(Engine& engine, const PointwiseShape& shape, const BlockedConvolution& args) {
-  Pointwise(engine, shape, args).run();
+void pointwise(Engine& engine, const PointwiseShape& shape, bool backward, const BlockedConvolution& args) {
+  Pointwise(engine, shape, backward, args).run();
 }
 
 }  // namespace nst

@@ -7,6 +7,7 @@
 #include <cfloat>
 #include <cstring>
 
+#include "gate.h"
 #include "kernels.h"
 #include "simd.h"
 
@@ -67,6 +68,22 @@ void for_each_strip(Engine& engine, const nst_pool& p, float* target, Body body)
   });
 }
 
+// Calls body(source offset, target offset, gate of the window's first pixel, its rows, its columns) for every
+// window of 2x2, stride 2.
+template <class Body>
+void for_each_window(Engine& engine, const nst_pool& p, Body body, const nst_gate& gate) {
+  const int64_t blocks = blocks_of(p);
+  engine.pool.run(p.images * blocks * p.out_h, [&](int64_t task, int) {
+    const int64_t y = task % p.out_h, block = task / p.out_h % blocks, n = task / p.out_h / blocks;
+    const int64_t line = (block * p.in_h + 2 * y) * p.in_w;
+    const int64_t in = n * p.in_stride + line * kBlock;
+    const int64_t out = n * p.out_stride + (block * p.out_h + y) * p.out_w * kBlock;
+    for (int64_t x = 0; x < p.out_w; ++x)
+      body(in + 2 * x * kBlock, out + x * kBlock, gate_at(gate, n, line + 2 * x),
+           std::min<int64_t>(2, p.in_h - 2 * y), std::min<int64_t>(2, p.in_w - 2 * x));
+  });
+}
+
 }  // namespace
 
 void max_pool(Engine& engine, const nst_pool& p, const float* source, float* target, int32_t* winner) {
@@ -104,6 +121,40 @@ void max_pool_backward(Engine& engine, const nst_pool& p, const float* gradient,
         }
     }
   });
+}
+
+// The windows of 2x2, stride 2, share no pixel; those of an odd edge are cut off.
+void max_pool_gated(Engine& engine, const nst_pool& p, const float* source, float* target, const nst_gate& gate,
+                    bool rectified) {
+  for_each_window(engine, p, [&](int64_t in, int64_t out, uint16_t* bits, int64_t rows, int64_t columns) {
+    const float* const window = source + in;
+    for (int v = 0; v < kBlock; v += kLanes) {
+      Vec best = broadcast(rectified ? 0.f : -FLT_MAX);
+      uint32_t winner[2][2] = {};
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) {
+          const Vec value = load(window + (i * p.in_w + j) * kBlock + v);
+          const uint32_t wins = positive_lanes(value - best);
+          for (auto& row : winner) row[0] &= ~wins, row[1] &= ~wins;
+          winner[i][j] = wins;
+          best = maximum(value, best);
+        }
+      store(target + out + v, best);
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j) set_gate_lanes(bits + i * p.in_w + j, v, winner[i][j]);
+    }
+  }, gate);
+}
+
+void max_pool_gated_backward(Engine& engine, const nst_pool& p, const float* gradient, const nst_gate& gate,
+                             float* target) {
+  for_each_window(engine, p, [&](int64_t in, int64_t out, uint16_t* bits, int64_t rows, int64_t columns) {
+    for (int v = 0; v < kBlock; v += kLanes)
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j)
+          store(target + in + (i * p.in_w + j) * kBlock + v,
+                where_lanes(gate_lanes(bits + i * p.in_w + j, v), load(gradient + out + v)));
+  }, gate);
 }
 
 void avg_pool(Engine& engine, const nst_pool& p, const float* source, float* target) {

@@ -54,6 +54,28 @@ NST_INLINE Vec broadcast(float x) { return x - Vec{}; }
 NST_INLINE Vec maximum(Vec a, Vec b) { return a < b ? b : a; }
 // `value` where `gate` is positive, else 0: the ReLU mask of a backward pass.
 NST_INLINE Vec where_positive(Vec gate, Vec value) { return gate > zero() ? value : zero(); }
+// One bit per lane, and back: whether `v` is positive, and `value` in the lanes whose bit is set, else 0.
+NST_INLINE uint32_t positive_lanes(Vec v) {
+#if NST_LANES == 16 && defined(__AVX512F__)
+  return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_GT_OQ);
+#elif NST_LANES == 8 && defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)(v > zero())));
+#else
+  uint32_t bits = 0;
+  for (int lane = 0; lane < kLanes; ++lane) bits |= static_cast<uint32_t>(v[lane] > 0) << lane;
+  return bits;
+#endif
+}
+NST_INLINE Vec where_lanes(uint32_t bits, Vec value) {
+#if NST_LANES == 16 && defined(__AVX512F__)
+  return (Vec)_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), (__m512)value);
+#else
+  IntVec lane;
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) lane[i] = 1 << i;
+  return (static_cast<int32_t>(bits) & lane) != 0 ? value : zero();
+#endif
+}
 NST_INLINE DoubleVec widen(Vec v) { return __builtin_convertvector(v, DoubleVec); }
 
 // Stores that bypass the cache, for outputs that are larger than it; `stream_fence` orders them before the

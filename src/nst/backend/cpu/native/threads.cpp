@@ -12,8 +12,9 @@
 
 namespace nst {
 namespace {
-// About 30 microseconds: longer than the pause between two kernels, shorter than a scheduler slice.
-constexpr int kSpins = 1000;
+// Idle workers first spin, for about 30 microseconds, then offer their processor to anyone else in between
+// looks, for about 200 more: that covers the pause between two layers, and costs an overloaded machine little.
+constexpr int kSpins = 1000, kYields = 400;
 }  // namespace
 
 struct ThreadPool::Team {
@@ -71,11 +72,11 @@ struct ThreadPool::Team {
     }
   }
 
-  // Spins for a moment, then sleeps, until the generation is no longer `seen`.
+  // Spins for a moment, then yields, then sleeps, until the generation is no longer `seen`.
   uint64_t await(uint64_t seen) {
-    for (int spin = 0; spin < kSpins; ++spin) {
+    for (int look = 0; look < kSpins + kYields; ++look) {
       if (generation.load(std::memory_order_acquire) != seen) break;
-      spin_pause();
+      look < kSpins ? spin_pause() : std::this_thread::yield();
     }
     std::unique_lock<std::mutex> lock(mutex);
     wake.wait(lock, [&] { return generation.load(std::memory_order_relaxed) != seen; });

@@ -25,8 +25,9 @@ namespace {
 template <int M>
 class WinogradConvolution {
  public:
-  WinogradConvolution(Engine& engine, const WinogradShape& shape, bool expanded, const BlockedConvolution& args)
-      : engine_(engine), s_(shape), tiles_(shape, args), packed_(args.packed), expanded_(expanded) {
+  WinogradConvolution(Engine& engine, const nst_conv& conv, bool backward, bool expanded,
+                      const BlockedConvolution& args)
+      : engine_(engine), s_(conv, backward), tiles_(s_, backward, args), packed_(args.packed), expanded_(expanded) {
     blocks_ = padded(s_.in) / kBlock;
   }
 
@@ -181,13 +182,12 @@ class WinogradConvolution {
 
 void winograd(Engine& engine, const nst_conv& conv, int tile, bool backward, bool expanded,
               const BlockedConvolution& args) {
-  const WinogradShape shape(conv, backward);
   if (tile == 2)
-    WinogradConvolution<2>(engine, shape, expanded, args).run();
+    WinogradConvolution<2>(engine, conv, backward, expanded, args).run();
   else if (tile == 4)
-    WinogradConvolution<4>(engine, shape, expanded, args).run();
+    WinogradConvolution<4>(engine, conv, backward, expanded, args).run();
   else
-    WinogradConvolution<6>(engine, shape, expanded, args).run();
+    WinogradConvolution<6>(engine, conv, backward, expanded, args).run();
 }
 
 }  // namespace nst

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "gate.h"
 #include "kernels.h"
 #include "simd.h"
 #include "winograd_transforms.h"
@@ -38,24 +39,24 @@ class WinogradTiles {
   static constexpr int A = M + 2;
   static constexpr int kFrequencies = A * A;
 
-  WinogradTiles(const WinogradShape& shape, const BlockedConvolution& args)
-      : s_(shape), args_(args), across_(ceil_div(s_.out_w, M)), per_image_(ceil_div(s_.out_h, M) * across_) {
+  // `backward` says that the gate is read, not written.
+  WinogradTiles(const WinogradShape& shape, bool backward, const BlockedConvolution& args)
+      : s_(shape), args_(args), reads_gate_(backward && args.gate.bits), writes_gate_(!backward && args.gate.bits), across_(ceil_div(s_.out_w, M)), per_image_(ceil_div(s_.out_h, M) * across_) {
     stream_ = !(args_.flags & NST_ACCUMULATE) &&
               s_.images * s_.out_h * s_.out_w * padded(s_.out) * 4 > kStreamBytes;
   }
 
   int64_t count() const { return s_.images * per_image_; }
 
-  // Frequencies of the tiles [first, last) of one block of channels, the ReLU mask applied:
+  // Frequencies of the tiles [first, last) of one block of channels, what the gate holds back left out:
   // target[frequency * stride + tile * 16].
   void read(int64_t block, int64_t first, int64_t last, float* target, int64_t stride) const {
-    const int64_t plane = block * s_.in_h * s_.in_w * kBlock;
-    for (int64_t t = first; t < last; ++t, target += kBlock) {
-      const Place at = place(t);
-      const int64_t origin = at.image * s_.in_stride + plane;
-      const float* const mask = args_.mask ? args_.mask + origin : nullptr;
-      read_tile(args_.source + origin, mask, at.y - s_.pad_h, at.x - s_.pad_w, target, stride);
-    }
+    if (args_.flags & NST_POOLED)
+      read_tiles<Form::kPooled>(block, first, last, target, stride);
+    else if (reads_gate_)
+      read_tiles<Form::kGated>(block, first, last, target, stride);
+    else
+      read_tiles<Form::kPlain>(block, first, last, target, stride);
   }
 
   // A^T m A of the tiles [first, last) of one block of outputs, then bias, ReLU or accumulation, and the store;
@@ -75,29 +76,41 @@ class WinogradTiles {
     return {index / per_image_, inside / across_ * M, inside % across_ * M};
   }
 
-  void read_tile(const float* source, const float* mask, int64_t y0, int64_t x0, float* target,
-                 int64_t stride) const {
+  // How the input is stored: as it is, behind a gate, or as its pooled half behind a gate.
+  enum class Form { kPlain, kGated, kPooled };
+
+  template <Form F>
+  void read_tiles(int64_t block, int64_t first, int64_t last, float* target, int64_t stride) const {
+    const int64_t source_h = F == Form::kPooled ? ceil_div(s_.in_h, 2) : s_.in_h;
+    const int64_t source_w = F == Form::kPooled ? ceil_div(s_.in_w, 2) : s_.in_w;
+    for (int64_t t = first; t < last; ++t, target += kBlock) {
+      const Place at = place(t);
+      const float* const source = args_.source + at.image * s_.in_stride + block * source_h * source_w * kBlock;
+      const uint16_t* const gate = gate_at(args_.gate, at.image, block * s_.in_h * s_.in_w);
+      read_tile<F>(source, source_w, gate, at.y - s_.pad_h, at.x - s_.pad_w, target, stride);
+    }
+  }
+
+  template <Form F>
+  void read_tile(const float* source, int64_t source_w, const uint16_t* gate, int64_t y0, int64_t x0,
+                 float* target, int64_t stride) const {
+    constexpr int kHalved = F == Form::kPooled ? 1 : 0;
     const bool inside = y0 >= 0 && x0 >= 0 && y0 + A <= s_.in_h && x0 + A <= s_.in_w;
     for (int v = 0; v < kBlock; v += kLanes) {
-      const auto masked = [&](int64_t offset) {
-        return where_positive(load(mask + offset), load(source + offset));
+      const auto pixel = [&](int i, int j) {
+        const int64_t y = y0 + i, x = x0 + j;
+        const Vec value = load(source + ((y >> kHalved) * source_w + (x >> kHalved)) * kBlock + v);
+        return F == Form::kPlain ? value : where_lanes(gate_lanes(gate + y * s_.in_w + x, v), value);
       };
-      const auto offset = [&](int64_t i, int64_t j) {
-        return ((y0 + i) * s_.in_w + x0 + j) * kBlock + v;
+      if (inside) {
+        transform(pixel, target + v, stride);
+        continue;
+      }
+      const auto pixel_or_zero = [&](int i, int j) {
+        const int64_t y = y0 + i, x = x0 + j;
+        return y >= 0 && x >= 0 && y < s_.in_h && x < s_.in_w ? pixel(i, j) : zero();
       };
-      if (inside && !mask)
-        transform([&](int i, int j) { return load(source + offset(i, j)); }, target + v, stride);
-      else if (inside)
-        transform([&](int i, int j) { return masked(offset(i, j)); }, target + v, stride);
-      else
-        transform(
-            [&](int i, int j) {
-              const int64_t y = y0 + i, x = x0 + j;
-              const bool there = y >= 0 && x >= 0 && y < s_.in_h && x < s_.in_w;
-              if (!there) return zero();
-              return mask ? masked(offset(i, j)) : load(source + offset(i, j));
-            },
-            target + v, stride);
+      transform(pixel_or_zero, target + v, stride);
     }
   }
 
@@ -126,6 +139,7 @@ class WinogradTiles {
     const int columns = static_cast<int>(std::min<int64_t>(M, s_.out_w - at.x));
     float* const corner = args_.target + at.image * s_.out_stride +
                           ((block * s_.out_h + at.y) * s_.out_w + at.x) * kBlock;
+    uint16_t* const gate = gate_at(args_.gate, at.image, (block * s_.out_h + at.y) * s_.out_w + at.x);
     for (int v = 0; v < kBlock; v += kLanes) {
       const Vec bias = args_.bias ? load(args_.bias + block * kBlock + v) : zero();
       Vec halfway[M * A];
@@ -142,19 +156,21 @@ class WinogradTiles {
         Winograd<M>::output(halfway + i * A, row, 1);
         if (i >= rows) continue;
         float* const line = corner + i * s_.out_w * kBlock + v;
+        uint16_t* const bits = writes_gate_ ? gate + i * s_.out_w : nullptr;
         if (columns == M)
-          store_row<M>(line, row, bias);
+          store_row<M>(line, row, bias, bits, v);
         else
-          for (int j = 0; j < columns; ++j) store_row<1>(line + j * kBlock, row + j, bias);
+          for (int j = 0; j < columns; ++j) store_row<1>(line + j * kBlock, row + j, bias, bits ? bits + j : bits, v);
       }
     }
   }
 
   template <int N>
-  NST_INLINE void store_row(float* line, const Vec* row, Vec bias) const {
+  NST_INLINE void store_row(float* line, const Vec* row, Vec bias, uint16_t* bits, int v) const {
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) {
       Vec value = row[j] + bias;
+      if (bits) set_gate_lanes(bits + j, v, positive_lanes(value));
       if (args_.flags & NST_RELU) value = maximum(value, zero());
       if (args_.flags & NST_ACCUMULATE) value += load(line + j * kBlock);
       stream_ ? stream(line + j * kBlock, value) : store(line + j * kBlock, value);
@@ -163,6 +179,7 @@ class WinogradTiles {
 
   const WinogradShape s_;
   const BlockedConvolution args_;
+  const bool reads_gate_, writes_gate_;
   const int64_t across_, per_image_;
   bool stream_;
 };
