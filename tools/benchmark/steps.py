@@ -68,7 +68,11 @@ def profile(name: str, size: int, threads: int, rounds: int, peak: float) -> lis
     """Runs iterations of one net on the engine; returns a Markdown table. peak: GFLOP/s of the processor."""
     backend = CpuBackend(threads)
     net = our_nets.solving_net(name, size, backend)
-    watch = _Watch(backend.engine, net._runner)
+    runner: Any = net._runner
+    runner.batch.defers = (
+        False  # each kernel in its own step, at the price of the Python between them
+    )
+    watch = _Watch(backend.engine, runner)
     timings: dict[tuple[str, int], Timing] = defaultdict(Timing)
     whole: list[float] = []
     for number in range(rounds + 2):  # two to warm up

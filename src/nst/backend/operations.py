@@ -208,11 +208,12 @@ class BlobLike(Protocol):
 
 
 class Runner(Protocol):
-    """Runs single layers of one net; both calls return False for a layer that it declines."""
+    """Runs single layers of one net; both calls return False for a layer that it declines, and for step None:
+    only its own code knows what it does. What that code may look at is there by then."""
 
     def forward(
         self,
-        step: Step,
+        step: Step | None,
         bottom: Sequence[BlobLike],
         top: Sequence[BlobLike],
         params: Sequence[BlobLike],
@@ -220,7 +221,7 @@ class Runner(Protocol):
 
     def backward(
         self,
-        step: Step,
+        step: Step | None,
         top: Sequence[BlobLike],
         propagate_down: Sequence[bool],
         bottom: Sequence[BlobLike],

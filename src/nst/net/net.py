@@ -244,7 +244,7 @@ class Net(NetView):
         self._reshape_layer(index)
         top, bottom, step = self.tops_of(index), self.bottoms_of(index), self.execution.steps[index]
         runner = self._runner
-        if not (runner and step and runner.forward(step, bottom, top, layer.params)):
+        if not (runner and runner.forward(step, bottom, top, layer.params)):
             layer.forward(bottom, top)
         return sum(self._loss_term(index, j) for j, w in enumerate(layer.loss_weights) if w)
 
@@ -252,7 +252,7 @@ class Net(NetView):
         layer, wanted = self.layers[index], self.backward_plan.bottoms[index]
         top, bottom, step = self.tops_of(index), self.bottoms_of(index), self.execution.steps[index]
         params, runner = (layer.params, layer.params_propagate_down), self._runner
-        if not (runner and step and runner.backward(step, top, wanted, bottom, *params)):
+        if not (runner and runner.backward(step, top, wanted, bottom, *params)):
             layer.backward(top, wanted, bottom)
 
     def _tell(self, callbacks: Callbacks, index: int) -> None:

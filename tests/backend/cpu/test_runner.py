@@ -155,6 +155,21 @@ def test_a_pooled_convolution_reads_its_gradient_in_halves(
         _ = net.blobs["c2"].diff
 
 
+def test_a_layer_that_the_engine_does_not_know_finds_what_was_put_off(cpu: CpuBackend) -> None:
+    text = POOLED.replace('bottom: "g2"', 'bottom: "th"').replace(
+        'layer { name: "t" type',
+        'layer { name: "th" type: "TanH" bottom: "g2" top: "th" } layer { name: "t" type',
+    )
+    net = build(cpu, text, recycle_gradients=True)
+    reference = build(NumpyBackend(), text, dtype=np.float64)
+    for seed in range(2):
+        for n in (net, reference):
+            fill(n, seed)
+            n.forward_backward()
+        assert same(net, reference, "th")
+        assert same(net, reference, "data", "diff")
+
+
 def test_values_written_before_a_pooled_backward_run_count(cpu: CpuBackend) -> None:
     net, reference = build(cpu, POOLED, recycle_gradients=True), build(NumpyBackend(), POOLED)
     for n in (net, reference):

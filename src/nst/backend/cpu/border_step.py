@@ -63,6 +63,7 @@ class BorderHandler(Handler):
             name,
             *(ct.byref(sizes), source.address, address(rows), address(columns), target.address),
         )
+        self.engine.settle()  # the places live no longer
 
     def _places(self, size: int, pad: int) -> NDArray[Any]:
         """Which place of an axis each place of the padded axis copies; -1 for zeros."""

@@ -113,6 +113,9 @@ class Engine:
         if getattr(self.library, name)(self._handle, *arguments) != 0:
             raise BackendError(f"cpu: {name}: {self.library.nst_error(self._handle).decode()}")
 
+    def settle(self) -> None:
+        """Returns when every call has run; there is something to wait for in a Batch only."""
+
     def trim(self) -> None:
         """Gives scratch memory back."""
         self.call("nst_engine_trim")
@@ -180,6 +183,7 @@ class Engine:
         total, part = 0.0, ct.c_double()
         for n, count in _runs(x, y):
             self.call("nst_dot", _image(x, n), _image(y, n), count, ct.addressof(part))
+            self.settle()
             total += part.value
         return total
 

@@ -112,6 +112,7 @@ class DistanceHandler(Handler):
         operands = (1.0, address(left), -1.0, address(right), place, kept.size)
         self.engine.call("nst_axpby", *operands)
         self.engine.call("nst_dot", place, place, kept.size, ct.addressof(total))
+        self.engine.settle()
         self.difference = kept
         return total.value
 

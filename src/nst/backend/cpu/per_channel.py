@@ -54,6 +54,7 @@ class ChannelMap:
             "nst_channel_affine",
             *(ct.byref(sizes), self.source.address, ct.byref(affine), out.address, flags),
         )
+        engine.settle()
 
 
 def moments(engine: Engine, x: Blocked) -> tuple[DoubleArray, DoubleArray]:
@@ -61,6 +62,7 @@ def moments(engine: Engine, x: Blocked) -> tuple[DoubleArray, DoubleArray]:
     mean, variance = np.empty(x.channels), np.empty(x.channels)
     sizes = _sizes(x)
     engine.call("nst_channel_moments", ct.byref(sizes), x.address, address(mean), address(variance))
+    engine.settle()
     return mean, variance
 
 
@@ -90,6 +92,7 @@ def gradient_sums(
         *(of.source.address if sums else None, address(vectors[0]), address(vectors[1])),
         *(None if out is None else out.address, address(totals) if sums else None),
     )
+    engine.settle()
     return totals[0], totals[1]
 
 
@@ -111,6 +114,7 @@ def spread(
         *(ct.byref(sizes), gradient.address, of.source.address),
         *(ct.byref(structure), out.address),
     )
+    engine.settle()
 
 
 def _sizes(

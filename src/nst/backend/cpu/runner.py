@@ -10,6 +10,7 @@ from nst.backend.cpu import (
     loss_steps,
     pooling_step,
 )
+from nst.backend.cpu.batch import Batch
 from nst.backend.cpu.engine import Engine
 from nst.backend.cpu.gradients import Gradients
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime
@@ -55,39 +56,53 @@ class CpuRunner:
     """One net's runner; handlers keep what a layer remembers from forward to backward."""
 
     def __init__(self, engine: Engine, slots: GradientSlots | None = None) -> None:
-        twins = Twins(engine)
-        self._runtime = Runtime(engine, twins, Gradients(twins, slots))
+        self.batch = Batch(engine)
+        twins = Twins(self.batch)
+        self._runtime = Runtime(self.batch, twins, Gradients(twins, slots))
         self._handlers: dict[int, Handler] = {}
 
-    def forward(self, step: Step, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
-        self._runtime.flush_unless(step.operation, bottom[0].data_memory)
-        done = self._handler(step).forward(bottom, top, params)
-        if not done:
-            self._runtime.flush()  # the layer's own code must find what waits for it
+    def forward(self, step: Step | None, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
+        if step is None:
+            self.flush()
+            return False
+        with self.batch.open():
+            self._runtime.flush_unless(step.operation, bottom[0].data_memory)
+            done = self._handler(step).forward(bottom, top, params)
+            if not done:
+                self._runtime.flush()  # the layer's own code must find what waits for it
+        if not done and not isinstance(step.operation, Fork):  # a Split's looks at no values
+            self.batch.settle()
         return done
 
     def backward(
         self,
-        step: Step,
+        step: Step | None,
         top: Blobs,
         propagate_down: Flags,
         bottom: Blobs,
         params: Blobs,
         params_propagate_down: Flags,
     ) -> bool:
-        self._runtime.flush_unless(step.operation, top[0].diff_memory)
-        done = self._handler(step).backward(
-            top, propagate_down, bottom, params, params_propagate_down
-        )
+        if step is None:
+            self.flush()
+            return False
+        with self.batch.open():
+            self._runtime.flush_unless(step.operation, top[0].diff_memory)
+            done = self._handler(step).backward(
+                top, propagate_down, bottom, params, params_propagate_down
+            )
+            if not done:
+                self._runtime.flush()
         if not done:
-            self._runtime.flush()
+            self.batch.settle()
         return done
 
     def flush(self) -> None:
         self._runtime.flush()
+        self.batch.settle()
 
     def finish(self) -> None:
-        self._runtime.flush()
+        self.flush()
         self._runtime.gradients.end_of_run()
 
     def _handler(self, step: Step) -> Handler:
