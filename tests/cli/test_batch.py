@@ -215,7 +215,7 @@ class TestLibrary:
 
 class TestPlan:
     def plan(self, largest: int | None, corrections: int = 10) -> Forecast:
-        stage = StageForecast(Stage(512, 100), (384, 512), 125.0, 1.2, 3_500_000_000)
+        stage = StageForecast(Stage(512, 100), (384, 512), 125.0, 1.2, 102, 3_500_000_000)
         return Forecast((stage,), 200_000_000, 2_000_000_000, corrections, 10, largest)
 
     def test_a_plan_tells_time_and_memory_and_paints_nothing(
@@ -225,14 +225,24 @@ class TestPlan:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         monkeypatch.setattr(planning, "forecast", lambda job: self.plan(None, corrections=7))
+        monkeypatch.setattr(planning.time, "process_time", lambda: 3.0)  # until the job is loaded
 
         assert solve("solver.prototxt", "--plan") == 0
 
         out = capsys.readouterr().out
         assert "512x384, 100 iterations of 1.2 s: 2:05, memory 3.50 GB" in out
         assert "3.50 GB at most, of it 200 MB held; 2.00 GB free" in out
+        assert "about 2:08, 3.0 s of it before and after" in out
         assert "7 pairs instead of 10" in out
         assert not Path("out.png").exists()
+
+    def test_short_times_are_told_by_the_tenth(self) -> None:
+        assert [planning.duration(s) for s in (0.04, 8.44, 59.94, 59.96)] == [
+            "0.0 s",
+            "8.4 s",
+            "59.9 s",
+            "1:00",
+        ]
 
     def test_a_plan_that_does_not_fit_ends_with_the_size_that_does(
         self,

@@ -156,7 +156,7 @@ def test_a_plan_is_for_all_frames(
 ) -> None:
     def forecast(job, measured):  # type: ignore[no-untyped-def]
         seconds = float(sum(stage.iterations for stage in job.stages))
-        stage = StageForecast(Stage(24, 4), (18, 24), seconds, 1.0, 50_000_000)
+        stage = StageForecast(Stage(24, 4), (18, 24), seconds, 1.0, seconds, 50_000_000)
         return Forecast((stage,), 40_000_000, 10**9, None, None, None)
 
     monkeypatch.setattr(forecast_module, "probe", lambda job: None)

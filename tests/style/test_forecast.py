@@ -30,7 +30,16 @@ from nst.style.machine_memory import (
     peak_bytes,
     resident_bytes,
 )
-from nst.style.probe import PAIRS, Measurement, Probe, probe
+from nst.style.probe import PAIRS, Measurement, Probe, line_through, probe
+from nst.style.probe_process import (
+    BUDGET_SECONDS,
+    FIRST_SIZE,
+    ITERATIONS,
+    LEAST_STEP,
+    MOST_STEP,
+    next_size,
+)
+from nst.style.run import run_job
 from nst.style.schedule import Stage
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -38,14 +47,20 @@ PAIR_BYTES = 2 * 3 * 4
 """One pair of L-BFGS: two float32 vectors of 3 values per pixel."""
 
 
-def measured(pixels: int) -> Measurement:
-    """What a job would measure that takes 100 kB + 3000 B per pixel, and 0.01 s + 1 us per pixel."""
+def measured(pixels: int, extra: int = 0) -> Measurement:
+    """What a job would measure that takes 100 kB + 3000 B per pixel, and 0.01 s + 1 us per pixel.
+
+    `extra`: passes beyond one for each of its five iterations.
+    """
     held = PAIRS * PAIR_BYTES * pixels
     return Measurement(
-        size=0,
+        size=round(pixels**0.5),
         pixels=pixels,
+        iterations=5,
+        evaluations=5 + extra,
         setup_s=0.5 + 2e-6 * pixels,
         evaluation_s=0.01 + 1e-6 * pixels,
+        delivery_s=0.1 + 1e-7 * pixels,
         peak_bytes=100_000 + 3000 * pixels + held,
         steady_bytes=100_000 + 2000 * pixels + held,
     )
@@ -54,9 +69,10 @@ def measured(pixels: int) -> Measurement:
 PROBE = Probe((measured(1000), measured(4000)), pair_s=1e-9)
 
 
-def long_job(kind: str = "lbfgs", corrections: int = 40) -> StyleJob:
-    """60 iterations at 400x300 pixels."""
-    job = interrupted_job(kind, get_backend("numpy"), f"lbfgs_corrections: {corrections}")
+def long_job(kind: str = "lbfgs", corrections: int = 40, extra: str = "") -> StyleJob:
+    """60 iterations at 400x300 pixels, after 5 at 100x75."""
+    settings = f"lbfgs_corrections: {corrections} {extra}"
+    job = interrupted_job(kind, get_backend("numpy"), settings)
     return dataclasses.replace(job, stages=(Stage(100, 5), Stage(400, 60)))
 
 
@@ -73,19 +89,100 @@ def test_time_and_memory_follow_the_lines_through_the_measurements() -> None:
     assert growth(plan) == pytest.approx(100_000 + (3000 + PAIRS * PAIR_BYTES) * pixels)
     evaluation = 0.01 + 1e-6 * pixels
     assert stage.iteration_s == pytest.approx(evaluation)
+    assert stage.evaluations == 60
     assert stage.seconds == pytest.approx(0.5 + 2e-6 * pixels + 60 * evaluation)
-    assert plan.seconds == plan.stages[0].seconds + stage.seconds
+    assert plan.delivery_s == pytest.approx(0.1 + 1e-7 * pixels)
+    assert plan.seconds == plan.stages[0].seconds + stage.seconds + plan.delivery_s
     assert plan.corrections is None
     assert plan.fits
 
 
-def test_the_history_of_lbfgs_counts_and_so_does_its_copy_in_a_snapshot() -> None:
+def test_the_history_of_lbfgs_counts() -> None:
     pixels = 400 * 300
     short, long = (forecast(long_job(corrections=pairs), PROBE, free=10**12) for pairs in (10, 55))
 
     assert growth(short) == pytest.approx(100_000 + (3000 + 10 * PAIR_BYTES) * pixels)
-    assert growth(long) == pytest.approx(100_000 + (2000 + 2 * 55 * PAIR_BYTES) * pixels)
+    assert growth(long) == pytest.approx(100_000 + (3000 + 55 * PAIR_BYTES) * pixels)
     assert long.stages[1].seconds > short.stages[1].seconds
+
+
+@pytest.mark.parametrize(
+    ("settings", "copies"),
+    [("", False), ("snapshot: 0", False), ("snapshot: 65", True), ("snapshot: 66", False)],
+)
+def test_the_copy_of_a_snapshot_counts_where_one_will_be_written(
+    settings: str, copies: bool
+) -> None:
+    job = long_job(corrections=55, extra=settings)  # 65 iterations, some 10 seconds
+
+    plan = forecast(job, PROBE, free=10**12)
+
+    per_pixel = 2000 + 2 * 55 * PAIR_BYTES if copies else 3000 + 55 * PAIR_BYTES
+    assert growth(plan) == pytest.approx(100_000 + per_pixel * 400 * 300)
+
+
+def test_a_run_of_many_minutes_writes_snapshots_unless_told_otherwise() -> None:
+    slow = [dataclasses.replace(m, evaluation_s=100 * m.evaluation_s) for m in PROBE.measurements]
+    usual, never = (
+        forecast(long_job(corrections=55, extra=e), Probe(tuple(slow), 0), free=10**12)
+        for e in ("", "snapshot: 0")
+    )
+
+    assert growth(usual) > growth(never)
+
+
+def test_room_is_kept_for_a_snapshot_that_a_stop_would_write() -> None:
+    job = long_job(corrections=55)
+    painting = growth(forecast(job, PROBE, free=10**12))
+
+    plan = forecast(job, PROBE, free=round(painting / 0.9) + 1)
+
+    assert plan.corrections is not None
+    assert plan.corrections < 55
+
+
+def test_passes_are_those_of_the_probe_and_then_one_or_seldom_two() -> None:
+    found = Probe((measured(1000, extra=3), measured(4000, extra=1)), pair_s=0)
+
+    first, last = forecast(long_job(), found, free=10**12).stages
+    adam = forecast(long_job("adam"), found, free=10**12).stages[1]
+
+    assert first.evaluations == 5 + 1  # as many as were tried at the nearest size
+    assert last.evaluations == pytest.approx(60 + 1 + 0.01 * 55)
+    assert adam.evaluations == 60 + 1
+
+
+def test_passes_of_a_real_run_are_foretold() -> None:
+    """Counts repeat from run to run, so they are known to a few in a hundred."""
+    job = interrupted_job("lbfgs", get_backend("numpy"))
+    runs = []
+    for iterations in (5, 60):
+        short = dataclasses.replace(job, stages=(Stage(24, iterations),))
+        runs.append([p.record.evaluations for p in run_job(short).history][-1])
+    tried = dataclasses.replace(measured(24 * 18, extra=runs[0] - 5), size=24)
+
+    plan = forecast(dataclasses.replace(job, stages=(Stage(24, 60),)), Probe((tried,), 0))
+
+    assert plan.stages[0].evaluations == pytest.approx(runs[1], rel=0.05)
+
+
+def test_waking_up_and_fresh_memory_cost_time_once() -> None:
+    slow = dataclasses.replace(PROBE, wake_s=3.0, byte_s=1e-8)
+
+    usual, plan = (forecast(long_job(), found, free=10**12) for found in (PROBE, slow))
+
+    assert plan.wake_s == pytest.approx(3.0 + 1e-8 * growth(plan))
+    assert plan.seconds == pytest.approx(usual.seconds + plan.wake_s)
+
+
+def test_pictures_on_the_way_cost_their_time() -> None:
+    usual, saving = (
+        forecast(long_job(extra=extra), PROBE, free=10**12)
+        for extra in ("", "style_transfer_param { save_every: 20 }")
+    )
+
+    last = usual.delivery_s
+    assert saving.stages[1].seconds == pytest.approx(usual.stages[1].seconds + 3 * last)
 
 
 def test_a_job_that_names_no_rule_is_painted_by_lbfgs_and_counted_so() -> None:
@@ -164,8 +261,90 @@ def test_a_probe_measures_in_another_process() -> None:
 
     (measurement,) = found.measurements
     assert (measurement.size, measurement.pixels) == (40, 30 * 40)
+    assert measurement.evaluations > measurement.iterations >= ITERATIONS
     assert measurement.evaluation_s > 0
+    assert measurement.delivery_s > 0
     assert found.pair_s > 0
+
+
+class TestSizes:
+    """Which sizes are tried: the smallest of the job, then the largest, as far as time and memory go."""
+
+    def job(self, *sizes: int, iterations: int = 10) -> StyleJob:
+        job = interrupted_job("lbfgs", get_backend("numpy"))
+        return dataclasses.replace(job, stages=tuple(Stage(size, iterations) for size in sizes))
+
+    def at(self, size: int, seconds_per_pixel: float) -> Measurement:
+        pixels = size * size * 3 // 4
+        each = seconds_per_pixel * pixels
+        return dataclasses.replace(
+            measured(pixels, extra=1), size=size, setup_s=each, evaluation_s=each, delivery_s=0.0
+        )
+
+    def test_the_first_is_the_job_s_smallest_unless_that_is_large(self) -> None:
+        assert next_size(self.job(64, 512), [], 0, None) == 64
+        assert next_size(self.job(1024), [], 0, None) == FIRST_SIZE
+
+    def test_then_in_steps_to_the_largest_if_that_is_cheap(self) -> None:
+        job, quick = self.job(64, 200), 1e-9
+        done: list[Measurement] = []
+
+        while (size := next_size(job, done, 0, None)) is not None:
+            done.append(self.at(size, quick))
+
+        assert [m.size for m in done] == [64, round(64 * MOST_STEP), 200]
+        assert next_size(self.job(64), [self.at(64, quick)], 0, None) is None
+
+    def test_what_costs_too_much_is_left_out(self) -> None:
+        job, slow = self.job(128, 300), 2.5e-5
+        done = [self.at(128, slow)]
+
+        size = next_size(job, done, 0, None)
+
+        assert size is not None
+        assert 128 * LEAST_STEP < size < 128 * MOST_STEP
+        pixels = self.at(size, slow).pixels
+        # two set-ups, two iterations, four iterations, one pass more each: 10 passes
+        assert 10 * slow * pixels == pytest.approx(BUDGET_SECONDS, rel=0.02)
+        assert next_size(job, [*done, self.at(size, slow)], BUDGET_SECONDS, None) is None
+
+    def test_a_long_run_is_worth_a_longer_look(self) -> None:
+        slow = 2.5e-5
+        short, long = (
+            next_size(self.job(128, 256, iterations=n), [self.at(128, slow)], 0, None)
+            for n in (10, 1000)
+        )
+
+        assert short is not None
+        assert short < 256
+        assert long == 256
+
+    def test_two_sizes_are_tried_whatever_they_cost(self) -> None:
+        size = next_size(self.job(128, 512), [self.at(128, 1.0)], 10**6, None)
+
+        assert size == round(LEAST_STEP * 128)
+
+    def test_no_more_than_half_of_the_free_memory_is_taken(self) -> None:
+        size = next_size(self.job(128, 2048), [self.at(128, 1e-9)], 0, 200_000_000)
+
+        assert size is not None
+        growth = Probe((self.at(128, 1e-9),), 0).at(size * size * 0.75, lambda m: m.peak_bytes)
+        assert growth == pytest.approx(1e8, rel=0.02)
+
+
+class TestLine:
+    def test_between_and_beyond_the_points(self) -> None:
+        points = [(1.0, 3.0), (2.0, 5.0), (4.0, 6.0)]
+
+        assert [line_through(points, x) for x in (1, 1.5, 2, 3, 4, 6)] == [3, 4, 5, 5.5, 6, 7]
+        assert line_through(points, 0.5) == 2
+
+    def test_one_point_is_taken_in_proportion(self) -> None:
+        assert line_through([(2.0, 5.0)], 6.0) == 15
+
+    def test_it_neither_falls_nor_goes_below_zero(self) -> None:
+        assert line_through([(1.0, 3.0), (2.0, 1.0)], 10.0) == 1
+        assert line_through([(1.0, 1.0), (2.0, 5.0)], 0.5) == 0
 
 
 class TestMachine:
@@ -253,7 +432,7 @@ for name in ("conv1_1", "conv2_1", "conv3_1"):
 rng = np.random.default_rng(0)
 picture = rng.uniform(0, 255, (120, 160, 3))
 job = load_job(settings, get_backend(sys.argv[2]), content=picture, styles=[picture])
-job = dataclasses.replace(job, stages=(Stage(448, 2),))
+job = dataclasses.replace(job, stages=(Stage(160, 2), Stage(300, 2)))
 plan = forecast(job)
 StyleRun(job).run()
 print(json.dumps([plan.peak_bytes, peak_bytes()]))

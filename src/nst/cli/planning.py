@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from nst.cli.outcome import DONE
 from nst.cli.progress import clock
 from nst.cli.report import Report
@@ -11,6 +13,7 @@ from nst.style.job import StyleJob
 
 def tell_plan(job: StyleJob, backend: str, report: Report) -> int:
     """Prints time and memory per size; returns the exit code. UsageError if the run does not fit."""
+    start_s = time.process_time()  # what a run too does to get here: modules, pictures, weights
     plan = forecast(job)
     report.row("backend", backend)
     for stage in plan.stages:
@@ -18,10 +21,14 @@ def tell_plan(job: StyleJob, backend: str, report: Report) -> int:
         report.row(
             f"{stage.stage.size} px",
             f"{width}x{height}, {stage.stage.iterations} iterations of {stage.iteration_s:.3g} s: "
-            f"{clock(stage.seconds)}, memory {bytes_text(stage.peak_bytes)}",
+            f"{duration(stage.seconds)}, memory {bytes_text(stage.peak_bytes)}",
         )
     free = "unknown" if plan.available_bytes is None else bytes_text(plan.available_bytes)
-    report.row("time", f"about {clock(plan.seconds)}")
+    around_s = start_s + plan.wake_s + plan.delivery_s
+    report.row(
+        "time",
+        f"about {duration(start_s + plan.seconds)}, {duration(around_s)} of it before and after",
+    )
     report.row(
         "memory",
         f"{bytes_text(plan.peak_bytes)} at most, of it {bytes_text(plan.held_bytes)} held; {free} free",
@@ -32,6 +39,11 @@ def tell_plan(job: StyleJob, backend: str, report: Report) -> int:
         )
     plan.check()
     return DONE
+
+
+def duration(seconds: float) -> str:
+    """`8.4 s`, and from a minute on `1:24`."""
+    return f"{seconds:.1f} s" if seconds < 59.95 else clock(seconds)
 
 
 def bytes_text(count: int) -> str:

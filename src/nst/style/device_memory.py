@@ -18,6 +18,7 @@ from nst.proto import SolverParameter
 from nst.solvers import LBFGS, solver_class
 from nst.style.augmented_net import augmented_net
 from nst.style.job import StyleJob
+from nst.style.painter import wanted_corrections
 from nst.style.schedule import SMALLEST_SIDE
 
 log = logging.getLogger("nst.style")
@@ -39,7 +40,7 @@ def fitted_on_device(job: StyleJob) -> StyleJob:
     """
     free = round((job.backend.free_bytes() or 0) * (1 - RESERVE))
     largest = max(job.stages, key=lambda stage: stage.size)
-    wanted = min(job.settings.lbfgs_corrections, largest.iterations) if _remembers(job) else 0
+    wanted = min(wanted_corrections(job.settings), largest.iterations) if _remembers(job) else 0
     net, picture = _bytes_at(job, largest.size)
     room = (free - net) // (2 * picture)
     if room >= wanted:

@@ -1,19 +1,20 @@
 """Time and memory of a run before it begins, and what to do where the memory is too small for it.
 
-A probe (`probe`) runs the job at two small sizes. Both time and memory of a pass are linear in the number
-of pixels, so two points give the rest:
+A probe (`probe`) tries the job at the sizes it will paint, as far as that is cheap. What it measured is read
+at every size from lines over the number of pixels:
 
     memory = fixed + per pixel * pixels + history        history = 2 pairs * 4 bytes * values of the picture
-    time   = set-up + evaluations * (fixed + per pixel * pixels) + pairs remembered * values * time of a pair
+    time   = set-up + passes * (fixed + per pixel * pixels) + pairs remembered * values * time of a pair
 
-Between two passes, when less is held, a snapshot may be written, which copies the history: the peak is the
-larger of the two.
+Before the first size comes what wakes up once, after the last the delivery of the picture. Between two
+passes, when less is held, a snapshot may be written, which copies the history.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nst.backend import get_backend
@@ -28,7 +29,9 @@ from nst.style.device_memory import fitted_on_device
 from nst.style.feature_net import image_blob
 from nst.style.job import StyleJob
 from nst.style.machine_memory import available_bytes, resident_bytes
-from nst.style.probe import PAIRS, Probe, probe
+from nst.style.painter import wanted_corrections
+from nst.style.probe import PAIRS, Measurement, Probe, probe
+from nst.style.run_snapshot import SNAPSHOT_SECONDS
 from nst.style.schedule import SMALLEST_SIDE, Stage
 
 log = logging.getLogger("nst.style")
@@ -36,8 +39,8 @@ log = logging.getLogger("nst.style")
 FEWEST_PAIRS = 5
 """Below this L-BFGS is hardly better than steepest descent; a smaller size is the better choice."""
 
-EVALUATIONS = (2.5, 1.03)
-"""Passes of L-BFGS with line search: so many to find its first steps, and so many per iteration."""
+EVALUATIONS = 1.01
+"""Passes per iteration of L-BFGS with line search, after those that the probe saw: seldom more than one."""
 
 RESERVE = 0.1
 """Share of the free memory that is left alone."""
@@ -54,6 +57,8 @@ class StageForecast:
     """(height, width)."""
     seconds: float
     iteration_s: float
+    evaluations: float
+    """Passes that the iterations take."""
     peak_bytes: int
     """The most that the process will hold at this size, what it holds already included."""
 
@@ -70,10 +75,15 @@ class Forecast:
     wanted_corrections: int | None
     largest_size: int | None
     """The largest size that fits, with the fewest pairs; None if the run fits as it is."""
+    wake_s: float = 0.0
+    """What a process takes once: to wake up, and for the memory that it had not before."""
+    delivery_s: float = 0.0
+    """From the last iteration to the picture on the disk."""
 
     @property
     def seconds(self) -> float:
-        return sum(stage.seconds for stage in self.stages)
+        """From the loaded job to the picture on the disk."""
+        return self.wake_s + sum(stage.seconds for stage in self.stages) + self.delivery_s
 
     @property
     def peak_bytes(self) -> int:
@@ -105,13 +115,17 @@ def forecast(job: StyleJob, measured: Probe | None = None, free: int | None = No
     pairs = model.pairs_that_fit(free) if wanted else 0
     largest = max(job.stages, key=lambda stage: stage.size)
     fits = free is None or model.growth(largest, pairs) <= free * (1 - RESERVE)
+    stages = model.stages(pairs)
+    growth = max(stage.peak_bytes for stage in stages) - model.held
     return Forecast(
-        stages=tuple(model.stage(stage, pairs) for stage in job.stages),
+        stages=stages,
         held_bytes=model.held,
         available_bytes=free,
         corrections=pairs if wanted else None,
         wanted_corrections=wanted or None,
         largest_size=None if fits or free is None else model.largest_size(largest, free),
+        wake_s=measured.wake_s + measured.byte_s * growth,
+        delivery_s=model.delivery_s(job.stages[-1]),
     )
 
 
@@ -141,7 +155,7 @@ def rough_bytes(job: StyleJob) -> int:
     image.reshape(1, image.shape[1], *shape)
     net.reshape()
     blobs = 2 * sum(blob.count for blob in net.blobs.values())
-    wanted = min(job.settings.lbfgs_corrections, largest.iterations)
+    wanted = min(wanted_corrections(job.settings), largest.iterations)
     pairs = wanted if _remembers(job) else 1
     return _VALUE_BYTES * (blobs + 2 * pairs * image.count)
 
@@ -165,46 +179,69 @@ class _Model:
     """The lines through the measurements of one job."""
 
     def __init__(self, job: StyleJob, measured: Probe, held: int) -> None:
-        self.job, self.held, self._pair_s = job, held, measured.pair_s
-        first, last = measured.measurements[0], measured.measurements[-1]
-        self._points = (first, last)
+        self.job, self.held, self._probe = job, held, measured
         self._remembers = _remembers(job)
         searches = job.style_param.line_search == StyleTransferParameter.STRONG_WOLFE
-        self._evaluations = EVALUATIONS if self._remembers and searches else (0.0, 1.0)
+        self._passes = EVALUATIONS if self._remembers and searches else 1.0
 
     @property
     def wanted_pairs(self) -> int:
         """Pairs that the settings ask for; 0 for a rule without history."""
-        return self._pairs(self.job.settings.lbfgs_corrections)
+        return self._pairs(wanted_corrections(self.job.settings))
 
-    def growth(self, stage: Stage, pairs: int) -> int:
-        """Bytes at this size on top of what is held."""
+    def growth(self, stage: Stage, pairs: int, *, snapshots: bool = True) -> int:
+        """Bytes at this size on top of what is held; with or without a snapshot between two passes."""
         pixels = self._pixels(stage.size)
-        probed = self._history_bytes(1, PAIRS) if self._remembers else 0.0
-        first, last = (
-            (m.pixels, m.peak_bytes - probed * m.pixels, m.steady_bytes - probed * m.pixels)
-            for m in self._points
-        )
-        peak = _line((first[0], first[1]), (last[0], last[1]), pixels)
-        steady = _line((first[0], first[2]), (last[0], last[2]), pixels)
+        probed = self._history_bytes(pixels, PAIRS) if self._remembers else 0.0
         history = self._history_bytes(pixels, min(pairs, stage.iterations))
-        return round(max(peak + history, steady + 2 * history))
+        painting = self._at(pixels, lambda m: m.peak_bytes) - probed + history
+        saving = self._at(pixels, lambda m: m.steady_bytes) - probed + 2 * history
+        return round(max(painting, saving) if snapshots else painting)
 
-    def stage(self, stage: Stage, pairs: int) -> StageForecast:
-        """Time and memory of one size."""
-        height, width = self._shape(stage.size)
-        pixels = height * width
-        first, last = self._points
-        setup = _line((first.pixels, first.setup_s), (last.pixels, last.setup_s), pixels)
-        once = _line((first.pixels, first.evaluation_s), (last.pixels, last.evaluation_s), pixels)
-        remembered = sum(min(i, pairs) for i in range(stage.iterations))
-        recursion = remembered * 3 * pixels * self._pair_s
-        extra, each = self._evaluations
-        running = (extra + each * stage.iterations) * once + recursion
-        peak = self.held + self.growth(stage, pairs)
-        return StageForecast(
-            stage, (height, width), setup + running, running / stage.iterations, peak
+    def stages(self, pairs: int) -> tuple[StageForecast, ...]:
+        """Time and memory of every size."""
+        seconds = [self._seconds(stage, pairs) for stage in self.job.stages]
+        snapshots = self._saves(sum(setup + running for setup, running in seconds))
+        return tuple(
+            StageForecast(
+                stage,
+                self.job.shape_at(stage.size),
+                setup + running,
+                running / stage.iterations,
+                self._evaluations(stage),
+                self.held + self.growth(stage, pairs, snapshots=snapshots),
+            )
+            for stage, (setup, running) in zip(self.job.stages, seconds, strict=True)
         )
+
+    def delivery_s(self, stage: Stage) -> float:
+        """Seconds from a painting of this size to its file."""
+        return self._at(self._pixels(stage.size), lambda m: m.delivery_s)
+
+    def _seconds(self, stage: Stage, pairs: int) -> tuple[float, float]:
+        """Seconds of the set-up and of the iterations of one size."""
+        pixels = self._pixels(stage.size)
+        once = self._at(pixels, lambda m: m.evaluation_s)
+        remembered = sum(max(0, min(i, pairs) - PAIRS) for i in range(stage.iterations))
+        running = self._evaluations(stage) * once + remembered * 3 * pixels * self._probe.pair_s
+        every = self.job.style_param.save_every
+        if every:
+            running += stage.iterations // every * self.delivery_s(stage)
+        return self._at(pixels, lambda m: m.setup_s), running
+
+    def _evaluations(self, stage: Stage) -> float:
+        """Passes of one size: what the probe needed beyond one each, and then as many as is usual."""
+        nearest = min(self._probe.measurements, key=lambda m: abs(m.size - stage.size))
+        further = max(0, stage.iterations - nearest.iterations)
+        extra = nearest.evaluations - nearest.iterations
+        return stage.iterations + extra + further * (self._passes - 1)
+
+    def _saves(self, seconds: float) -> bool:
+        """Whether a run that takes so long writes snapshots on its way."""
+        if not self.job.settings.HasField("snapshot"):
+            return seconds > SNAPSHOT_SECONDS
+        every = self.job.settings.snapshot
+        return 0 < every <= sum(stage.iterations for stage in self.job.stages)
 
     def pairs_that_fit(self, free: int | None) -> int:
         """The wanted history, or as much of it as fits; at least FEWEST_PAIRS."""
@@ -243,26 +280,17 @@ class _Model:
         return 2.0 * pairs * 3 * pixels * _VALUE_BYTES
 
     def _pixels(self, size: int) -> int:
-        height, width = self._shape(size)
+        height, width = self.job.shape_at(size)
         return height * width
 
-    def _shape(self, size: int) -> tuple[int, int]:
-        return self.job.shape_at(size)
+    def _at(self, pixels: int, value: Callable[[Measurement], float]) -> float:
+        return self._probe.at(pixels, value)
 
 
 def _remembers(job: StyleJob) -> bool:
     """Whether the rule is an L-BFGS, which is what paints when the settings name none."""
     named = job.settings.HasField("type")
     return not named or solver_class(job.settings.type) is LBFGS
-
-
-def _line(first: tuple[float, float], last: tuple[float, float], at: float) -> float:
-    """The value at `at` on the line through two points; through the origin if they are one."""
-    (x0, y0), (x1, y1) = first, last
-    if x1 == x0:
-        return y0 * at / x0
-    slope = max(0.0, (y1 - y0) / (x1 - x0))
-    return max(0.0, y0 + slope * (at - x0))
 
 
 def _gb(count: float) -> str:

@@ -133,6 +133,12 @@ class Painter:
         return solver
 
 
+def wanted_corrections(settings: SolverParameter) -> int:
+    """Pairs that L-BFGS is to remember, by the settings of a run."""
+    named = settings.HasField("lbfgs_corrections")
+    return settings.lbfgs_corrections if named else DEFAULT_CORRECTIONS
+
+
 def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParameter:
     """Caffe's fields for one size: no test nets, no decay of the picture, its own iteration count."""
     param = SolverParameter()
@@ -147,8 +153,7 @@ def _solver_settings(settings: SolverParameter, iterations: int) -> SolverParame
         param.lr_policy = "fixed"
     if not param.HasField("base_lr"):
         param.base_lr = 1.0
-    if not param.HasField("lbfgs_corrections"):
-        param.lbfgs_corrections = DEFAULT_CORRECTIONS
+    param.lbfgs_corrections = wanted_corrections(settings)
     return param
 
 

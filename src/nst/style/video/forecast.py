@@ -22,8 +22,8 @@ class VideoForecast:
 
     @property
     def later_s(self) -> float:
-        """Seconds of one later frame."""
-        return self.later.seconds + self.motion_s
+        """Seconds of one later frame, in a process that is awake."""
+        return self.later.seconds - self.later.wake_s + self.motion_s
 
     @property
     def seconds(self) -> float:
@@ -36,7 +36,7 @@ class VideoForecast:
 
 
 def forecast_video(jobs: FrameJobs) -> VideoForecast:
-    """Tries the job at small sizes, and the motion between the first two frames at its own."""
+    """Tries the job at a few sizes, and the motion between the first two frames at its own."""
     measured = probe(jobs.first)
     began = time.perf_counter()
     jobs.motion.between(jobs.frame(1), jobs.frame(0), jobs.shape)
