@@ -24,6 +24,8 @@ class Convolve:
     """The next layer is a plain ReLU in place on the top: the two run as one."""
     keeps_gate: bool = False
     """Backward will ask where the rectified values are positive."""
+    pooled: bool = False
+    """A Pool that gates is all that reads the rectified values: they need not be written."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class Pool:
     window: PoolGeometry | None
     takes_max: bool
     gates: bool = False
-    """Backward, its gradient goes to the rectified convolution before it as it is, with its winners as a
-    gate. The map between them never gets its gradient, so this needs gradients that nobody asks for."""
+    """It runs as one with the rectified convolution before it: backward, its gradient goes there as it is,
+    with its winners as a gate. The map between them never gets its gradient, so this needs gradients that
+    nobody asks for."""
 
 
 @dataclass(frozen=True)

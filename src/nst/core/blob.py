@@ -78,7 +78,7 @@ class Blob:
     backends they are numpy arrays that are the blob's own memory.
     """
 
-    __slots__ = ("_data", "_diff", "_shape", "backend", "dtype", "name")
+    __slots__ = ("__weakref__", "_data", "_diff", "_shape", "backend", "dtype", "name")
 
     def __init__(
         self,

@@ -177,7 +177,9 @@ def _join(
             if pool is not None:
                 operations[i + 2] = replace(pool, gates=True)
             keeps = defers and pool is None and backward.layers[i]
-            operations[i] = replace(first, rectified=True, keeps_gate=keeps)
+            operations[i] = replace(
+                first, rectified=True, keeps_gate=keeps, pooled=pool is not None
+            )
             operations[i + 1] = Rectify(0.0, defers)
         elif isinstance(first, AddUp):
             operations[i] = replace(first, rectified=rectifies)

@@ -170,6 +170,42 @@ def test_a_layer_that_the_engine_does_not_know_finds_what_was_put_off(cpu: CpuBa
         assert same(net, reference, "data", "diff")
 
 
+def test_a_view_that_is_kept_shows_a_map_that_is_only_pooled(cpu: CpuBackend) -> None:
+    net = build(cpu, POOLED, recycle_gradients=True)
+    reference = build(NumpyBackend(), POOLED, dtype=np.float64)
+    view = net.blobs["c2"].data
+    for seed in range(2):
+        for n in (net, reference):
+            fill(n, seed)
+            n.forward_backward()
+        assert relative_error(view, reference.blobs["c2"].data) < TOLERANCE
+        assert same(net, reference, "data", "diff")
+
+
+def test_a_run_may_end_before_the_pooling(cpu: CpuBackend) -> None:
+    net = build(cpu, POOLED, recycle_gradients=True)
+    reference = build(NumpyBackend(), POOLED, dtype=np.float64)
+    for n in (net, reference):
+        n.forward_from_to(0, n.layer_index("r2"))
+    assert same(net, reference, "c2")
+    for n in (net, reference):
+        n.forward_from_to(n.layer_index("p2"))
+        n.backward_from_to()
+    assert same(net, reference, "data", "diff")
+
+
+def test_a_net_with_maps_that_were_never_written_is_freed_at_once(cpu: CpuBackend) -> None:
+    net = build(cpu, POOLED, recycle_gradients=True)
+    net.forward_backward()
+    blob = weakref.ref(net.blobs["c2"])
+    gc.disable()
+    try:
+        del net
+        assert blob() is None
+    finally:
+        gc.enable()
+
+
 def test_values_written_before_a_pooled_backward_run_count(cpu: CpuBackend) -> None:
     net, reference = build(cpu, POOLED, recycle_gradients=True), build(NumpyBackend(), POOLED)
     for n in (net, reference):

@@ -102,7 +102,9 @@ class Convolution:
     ) -> None:
         """target = conv(source); `source` is planar (N, C, H, W) if the problem reads a picture.
 
-        bias is the address of values padded to whole blocks; gate gets where the results are positive.
+        bias is the address of values padded to whole blocks; gate gets where the results are positive. With
+        the flags RELU and POOLED, for a problem that writes pooled maps, target is the 2x2 maximum pooling of
+        the result, and gate gets its winners.
         """
         bits = None if gate is None else ct.byref(gate.native)
         packed = self._filters(weights, 0)
@@ -137,6 +139,11 @@ class Convolution:
             self.engine.call(
                 "nst_first_backward", sizes, gradient.address, bits, packed, address(target)
             )
+
+    @property
+    def writes_pooled(self) -> bool:
+        """Whether forward can pool what it writes."""
+        return self._tiles[0] > 0 and not self.problem.reads_picture
 
     @property
     def reads_pooled(self) -> bool:

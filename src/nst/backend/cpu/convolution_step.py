@@ -8,13 +8,15 @@ whose winners are the gate: the quarter of the numbers that it has is all that i
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from nst.backend.cpu.convolution import Convolution, Problem, Weights
 from nst.backend.cpu.engine import Blocked, FloatArray, GateBits
 from nst.backend.cpu.filters import bias_of, filters_of
-from nst.backend.cpu.handler import Blobs, Flags, Handler, Runtime, Waiting
+from nst.backend.cpu.handler import Blobs, Flags, Handler, Poolable, Runtime, Waiting
 from nst.backend.cpu.library import ACCUMULATE, POOLED, RELU
 from nst.backend.cpu.twins import extent_of, is_feature_map, whole_blocks
 from nst.backend.geometry import ConvGeometry
@@ -23,6 +25,7 @@ from nst.backend.operations import (
     BlobLike,
     ChannelScale,
     Convolve,
+    Pool,
     Rectify,
     Step,
 )
@@ -44,7 +47,9 @@ class ConvolveHandler(Handler):
             return False
         finish = partial(self._forward, bottom[0], top[0], params)
         if self.operation.rectified:
-            self.runtime.waiting = Waiting(top[0].data_memory, finish, (Rectify,))
+            poolable = self._poolable(bottom[0], top[0], params) if self.operation.pooled else None
+            waiting = Waiting(top[0].data_memory, finish, (Rectify,), poolable=poolable)
+            self.runtime.waiting = waiting
         else:
             finish(False)
         return True
@@ -66,6 +71,24 @@ class ConvolveHandler(Handler):
                 RELU if rectify else 0,
             )
         self.twins.wrote(y.data_memory, y, target, gate)
+
+    def _poolable(self, x: BlobLike, y: BlobLike, params: Blobs) -> Poolable | None:
+        if self.group > 1 or not self._prepared(x, y, params)[0].writes_pooled:
+            return None
+        top = weakref.ref(y)  # what remakes its values must not keep it alive
+
+        def write(target: Blocked, gate: GateBits) -> None:
+            run = self._prepared(x, y, params)[0]
+            bias = bias_of(self.twins, params[1]) if len(params) > 1 else None
+            weights = self._weights(params, 0, run.problem.out_channels)
+            run.forward(self._input(x), weights, bias, target, gate, RELU | POOLED)
+
+        def remake() -> None:
+            blob = top()
+            if blob is not None:
+                self._forward(x, blob, params, True)
+
+        return Poolable(write, remake)
 
     def backward(
         self, top: Blobs, propagate_down: Flags, bottom: Blobs, params: Blobs, wanted: Flags
@@ -180,6 +203,10 @@ class RectifyHandler(Handler):
     def forward(self, bottom: Blobs, top: Blobs, params: Blobs) -> bool:
         x, y = bottom[0], top[0]
         waiting = self.runtime.take(x.data_memory)
+        if waiting is not None and waiting.poolable is not None:
+            finish = partial(_with_relu, waiting.finish)
+            self.runtime.waiting = replace(waiting, finish=finish, partners=(Pool,))
+            return True
         if waiting is not None:
             waiting.finish(True)
             return True
@@ -224,3 +251,7 @@ class RectifyHandler(Handler):
 
     def _accepts(self, x: BlobLike) -> bool:
         return is_feature_map(x) and self.twins.is_fresh(x.data_memory, x)
+
+
+def _with_relu(finish: Callable[[bool], None], _: bool) -> None:
+    finish(True)

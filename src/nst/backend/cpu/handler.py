@@ -27,6 +27,16 @@ class Pooled:
     """Writes the gradient of the map itself, for a layer that cannot read it in halves."""
 
 
+@dataclass(frozen=True)
+class Poolable:
+    """A rectified convolution that can pool what it writes."""
+
+    write: Callable[[Blocked, GateBits], None]
+    """Fills the pooled map, and the gate with its winners."""
+    remake: Callable[[], None]
+    """Writes the map itself after all, for somebody who asks for it."""
+
+
 @dataclass
 class Waiting:
     """Half of a fused pair, put off until the other half comes. `finish(True)` runs it fused with a ReLU."""
@@ -39,6 +49,8 @@ class Waiting:
     """What a Scale goes on from."""
     pooled: Pooled | None = None
     """What a convolution may read instead of the gradient."""
+    poolable: Poolable | None = None
+    """How to run it fused with a ReLU and a 2x2 maximum pooling."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from functools import partial
 from nst.backend.cpu.engine import Blocked, GateBits
 from nst.backend.cpu.handler import Blobs, Flags, Handler, Pooled, Runtime, Waiting
 from nst.backend.cpu.library import RELU, Pool
-from nst.backend.cpu.twins import extent_of, fits, is_feature_map
+from nst.backend.cpu.twins import extent_of, fits, is_feature_map, is_touched
 from nst.backend.geometry import PoolGeometry
 from nst.backend.operations import BlobLike, Rectify, Step
 
@@ -36,12 +36,19 @@ class PoolHandler(Handler):
         x, y = bottom[0], top[0]
         if not is_feature_map(x):
             return False
-        source, target = self.twins.read(x.data_memory, x), self.twins.target(y.data_memory, y)
+        waiting, target = self.runtime.take(x.data_memory), self.twins.target(y.data_memory, y)
+        if waiting is not None and waiting.poolable is not None:
+            waiting.poolable.write(target, self._gate_for(x))
+            self.version = self.twins.put_off(x.data_memory, x, waiting.poolable.remake)
+            self.twins.wrote(y.data_memory, y, target)
+            return True
+        source = self.twins.read(x.data_memory, x)
         sizes = ct.byref(pool_sizes(source, target, self._window(x)))
         places = source.address, target.address
         if self.operation.gates:
-            self._set_gate(x)
-            self.engine.call("nst_max_pool_gated", sizes, *places, self._bits(), RELU)
+            gate = ct.byref(self._gate_for(x).native)
+            self.engine.call("nst_max_pool_gated", sizes, *places, gate, RELU)
+            self.version = self.twins.of(x.data_memory).version
         elif self.operation.takes_max:
             if self.winner is None or not fits(self.winner, y.shape):
                 self.winner = self.engine.blocked(y.shape[0], y.shape[1], extent_of(y.shape))
@@ -76,27 +83,23 @@ class PoolHandler(Handler):
         sizes = ct.byref(pool_sizes(target, gradient, self._window(x)))
         places = gradient.address, target.address
         if self.gate is not None:
-            self.engine.call(
-                "nst_max_pool_gated_backward", sizes, places[0], self._bits(), places[1]
-            )
+            gate = ct.byref(self.gate.native)
+            self.engine.call("nst_max_pool_gated_backward", sizes, places[0], gate, places[1])
         elif self.winner is not None:
             winner = self.winner.address
             self.engine.call("nst_max_pool_backward", sizes, places[0], winner, places[1])
         else:
             self.engine.call("nst_avg_pool_backward", sizes, *places)
 
-    def _set_gate(self, x: BlobLike) -> None:
+    def _gate_for(self, x: BlobLike) -> GateBits:
         if self.gate is None or not self.gate.fits(x.shape):
             self.gate = self.engine.gate(x.shape)
-        self.version = self.twins.of(x.data_memory).version
+        return self.gate
 
     def _is_unchanged(self, x: BlobLike) -> bool:
         """Whether the convolution's values are still those that were pooled, so that one gate serves both."""
         memory = x.data_memory
-        return self.twins.is_fresh(memory, x) and self.twins.of(memory).version == self.version
-
-    def _bits(self) -> object:
-        return ct.byref(self.gate.native) if self.gate is not None else None
+        return not is_touched(memory) and self.twins.of(memory).version == self.version
 
     def _window(self, x: BlobLike) -> PoolGeometry:
         window: PoolGeometry | None = self.operation.window

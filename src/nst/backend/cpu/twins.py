@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,27 @@ class Twins:
         memory.pending = _Fill(self.engine, blocked, memory, blob.backend, blob.dtype)
         if is_held(memory):
             self.planar(memory, blob)
+
+    def put_off(self, memory: MemoryLike, blob: BlobLike, make: Callable[[], None]) -> int:
+        """Declares new values that are made only when somebody asks for them; returns their version.
+
+        make writes them here, by `wrote`. It must not refer to the blob, or neither would ever be freed.
+        """
+        twin, place = self.of(memory), weakref.ref(memory)
+        twin.fresh, twin.gate, memory.exposed = False, None, False
+        twin.version += 1
+
+        def fill() -> None:
+            make()
+            target = place()
+            if target is not None and target.pending is not None:
+                pending, target.pending = target.pending, None
+                pending()
+
+        memory.pending = fill
+        if is_held(memory):
+            self.planar(memory, blob)
+        return twin.version
 
     def _newest(self, memory: MemoryLike, blob: BlobLike) -> Blocked | None:
         """The blocked values if they are the newest and of the blob's shape."""

@@ -235,6 +235,23 @@ void test_pooling(nst_engine* engine) {
   check("mean pooling backward", mean_dx, dx.data(), 1e-6);
 }
 
+// A convolution that pools what it writes, against one with the pooling kernel after it.
+void pooled_forward(nst_engine* engine, const nst_conv& conv, const nst_pool& pool, int tile, const Floats& weights,
+                    const float* source) {
+  const int64_t c = conv.in_channels, h = conv.in_h, w = conv.in_w, p = pool.out_h * pool.out_w;
+  Buffer packed(nst_winograd_filter_floats(&conv, tile, 0, 1)), whole(blocks(c) * h * w * 16);
+  Buffer half(blocks(c) * p * 16), pooled(half.size);
+  Gate expected(1, c, h * w, 0xffff), got(1, c, h * w, 0xffff);
+  nst_winograd_pack(engine, &conv, tile, 0, 1, weights.data(), packed.get());
+  nst_winograd(engine, &conv, tile, 0, 1, source, nullptr, packed.get(), nullptr, whole.get(), NST_RELU);
+  nst_max_pool_gated(engine, &pool, whole.get(), half.get(), &expected.native, NST_RELU);
+  nst_winograd(engine, &conv, tile, 0, 1, source, &got.native, packed.get(), nullptr, pooled.get(),
+               NST_RELU | NST_POOLED);
+  check("winograd that pools", {half.get(), half.get() + half.size}, pooled.get(), 1e-7);
+  const Floats bits(got.bits.begin(), got.bits.end());
+  check("winograd's winners", {expected.bits.begin(), expected.bits.end()}, bits.data(), 1e-7);
+}
+
 // Pooling by a gate, spread by its own kernel and by the convolution that reads it.
 void test_gated_pooling(nst_engine* engine) {
   const int64_t c = 17, h = 9, w = 7, oh = 5, ow = 4, p = oh * ow;
@@ -270,6 +287,7 @@ void test_gated_pooling(nst_engine* engine) {
     nst_winograd(engine, &conv, tile, 1, 0, bdy.get(), &gate.native, packed.get(), nullptr, result.get(), NST_POOLED);
     nst_to_planar(engine, result.get(), twice.data(), 1, c, h * w, 0, 0);
     check("winograd of a pooled half", {once.begin(), once.end()}, twice.data(), 1e-5);
+    pooled_forward(engine, conv, pool, tile, weights, bx.get());
   }
 }
 

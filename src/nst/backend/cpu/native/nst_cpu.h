@@ -66,8 +66,9 @@ typedef struct {
   int64_t image_stride;
 } nst_gate;
 
-/* What to do with each result of a convolution before it is written. NST_POOLED, backward only: `source` is the
- * gradient of a 2x2 pooling with stride 2 of the output, and the gate has its winners. */
+/* What to do with each result of a convolution before it is written. NST_POOLED, Winograd only: what is written
+ * (forward, with NST_RELU) is the maximum over windows of 2x2 with stride 2, what is read (backward) its gradient;
+ * the gate, of the full size, has the winners. */
 enum { NST_RELU = 1, NST_ACCUMULATE = 2, NST_POOLED = 4 };
 
 /* ---- library and engine ---- */
@@ -107,7 +108,7 @@ int nst_winograd(nst_engine*, const nst_conv*, int tile, int backward, int expan
 int64_t nst_conv_filter_floats(const nst_conv*);
 int nst_conv_pack(nst_engine*, const nst_conv*, int backward, const float* weights, float* packed);
 int nst_conv_run(nst_engine*, const nst_conv*, int backward, const float* source, const nst_gate*,
-                 const float* packed, const float* bias, float* target, int flags); /* not NST_POOLED */
+                 const float* packed, const float* bias, float* target, int flags);
 
 /* ---- first_layer.cpp: planar picture of at most 4 channels to blocked, and the gradient back ---- */
 int64_t nst_first_filter_floats(const nst_conv*, int backward);

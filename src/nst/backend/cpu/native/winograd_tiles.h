@@ -42,8 +42,8 @@ class WinogradTiles {
   // `backward` says that the gate is read, not written.
   WinogradTiles(const WinogradShape& shape, bool backward, const BlockedConvolution& args)
       : s_(shape), args_(args), reads_gate_(backward && args.gate.bits), writes_gate_(!backward && args.gate.bits), across_(ceil_div(s_.out_w, M)), per_image_(ceil_div(s_.out_h, M) * across_) {
-    stream_ = !(args_.flags & NST_ACCUMULATE) &&
-              s_.images * s_.out_h * s_.out_w * padded(s_.out) * 4 > kStreamBytes;
+    const int64_t pixels = s_.images * s_.out_h * s_.out_w / (writes_pooled() ? 4 : 1);
+    stream_ = !(args_.flags & NST_ACCUMULATE) && pixels * padded(s_.out) * 4 > kStreamBytes;
   }
 
   int64_t count() const { return s_.images * per_image_; }
@@ -51,7 +51,7 @@ class WinogradTiles {
   // Frequencies of the tiles [first, last) of one block of channels, what the gate holds back left out:
   // target[frequency * stride + tile * 16].
   void read(int64_t block, int64_t first, int64_t last, float* target, int64_t stride) const {
-    if (args_.flags & NST_POOLED)
+    if (reads_gate_ && args_.flags & NST_POOLED)
       read_tiles<Form::kPooled>(block, first, last, target, stride);
     else if (reads_gate_)
       read_tiles<Form::kGated>(block, first, last, target, stride);
@@ -134,12 +134,9 @@ class WinogradTiles {
     }
   }
 
+  bool writes_pooled() const { return !reads_gate_ && args_.flags & NST_POOLED; }
+
   void write_tile(const float* products, int64_t stride, int64_t block, const Place& at) const {
-    const int rows = static_cast<int>(std::min<int64_t>(M, s_.out_h - at.y));
-    const int columns = static_cast<int>(std::min<int64_t>(M, s_.out_w - at.x));
-    float* const corner = args_.target + at.image * s_.out_stride +
-                          ((block * s_.out_h + at.y) * s_.out_w + at.x) * kBlock;
-    uint16_t* const gate = gate_at(args_.gate, at.image, (block * s_.out_h + at.y) * s_.out_w + at.x);
     for (int v = 0; v < kBlock; v += kLanes) {
       const Vec bias = args_.bias ? load(args_.bias + block * kBlock + v) : zero();
       Vec halfway[M * A];
@@ -150,18 +147,27 @@ class WinogradTiles {
         for (int i = 0; i < A; ++i) m[i] = load(products + (i * A + j) * stride + v);
         Winograd<M>::output(m, halfway + j, A);
       }
+      writes_pooled() ? store_pooled(halfway, block, at, v, bias) : store_tile(halfway, block, at, v, bias);
+    }
+  }
+
+  // The second half of the output transform, row by row.
+  NST_INLINE void store_tile(const Vec* halfway, int64_t block, const Place& at, int v, Vec bias) const {
+    const int rows = rows_left(at), columns = columns_left(at);
+    const int64_t corner = (block * s_.out_h + at.y) * s_.out_w + at.x;
+    float* const target = args_.target + at.image * s_.out_stride + corner * kBlock + v;
+    uint16_t* const gate = writes_gate_ ? gate_at(args_.gate, at.image, corner) : nullptr;
 #pragma GCC unroll 8
-      for (int i = 0; i < M; ++i) {
-        Vec row[M];
-        Winograd<M>::output(halfway + i * A, row, 1);
-        if (i >= rows) continue;
-        float* const line = corner + i * s_.out_w * kBlock + v;
-        uint16_t* const bits = writes_gate_ ? gate + i * s_.out_w : nullptr;
-        if (columns == M)
-          store_row<M>(line, row, bias, bits, v);
-        else
-          for (int j = 0; j < columns; ++j) store_row<1>(line + j * kBlock, row + j, bias, bits ? bits + j : bits, v);
-      }
+    for (int i = 0; i < M; ++i) {
+      Vec row[M];
+      Winograd<M>::output(halfway + i * A, row, 1);
+      if (i >= rows) continue;
+      float* const line = target + i * s_.out_w * kBlock;
+      uint16_t* const bits = gate ? gate + i * s_.out_w : nullptr;
+      if (columns == M)
+        store_row<M>(line, row, bias, bits, v);
+      else
+        for (int j = 0; j < columns; ++j) store_row<1>(line + j * kBlock, row + j, bias, bits ? bits + j : bits, v);
     }
   }
 
@@ -176,6 +182,52 @@ class WinogradTiles {
       stream_ ? stream(line + j * kBlock, value) : store(line + j * kBlock, value);
     }
   }
+
+  // The same two rows at a time: the maxima of the rectified windows, and their winners.
+  NST_INLINE void store_pooled(const Vec* halfway, int64_t block, const Place& at, int v, Vec bias) const {
+    const int rows = rows_left(at), columns = columns_left(at);
+    const int64_t pooled_h = ceil_div(s_.out_h, 2), pooled_w = ceil_div(s_.out_w, 2);
+    float* const target = args_.target + at.image * s_.out_stride +
+                          ((block * pooled_h + at.y / 2) * pooled_w + at.x / 2) * kBlock + v;
+    uint16_t* const gate = gate_at(args_.gate, at.image, (block * s_.out_h + at.y) * s_.out_w + at.x);
+#pragma GCC unroll 4
+    for (int i = 0; i < M; i += 2) {
+      Vec pair[2 * M];
+      Winograd<M>::output(halfway + i * A, pair, 1);
+      Winograd<M>::output(halfway + (i + 1) * A, pair + M, 1);
+      if (i >= rows) continue;
+#pragma GCC unroll 4
+      for (int j = 0; j < M; j += 2) {
+        if (j >= columns) continue;
+        Vec window[4] = {pair[j] + bias, pair[j + 1] + bias, pair[M + j] + bias, pair[M + j + 1] + bias};
+        if (j + 1 == columns) window[1] = window[3] = zero();  // beyond the edge: zero never wins
+        if (i + 1 == rows) window[2] = window[3] = zero();
+        const Vec best = store_winners(window, gate + i * s_.out_w + j, i + 1 < rows, j + 1 < columns, v);
+        float* const place = target + (i / 2 * pooled_w + j / 2) * kBlock;
+        stream_ ? stream(place, best) : store(place, best);
+      }
+    }
+  }
+
+  // The first positive maximum of a window, or zero; opens the gate there and nowhere else.
+  NST_INLINE Vec store_winners(const Vec (&window)[4], uint16_t* gate, bool below, bool beside, int v) const {
+    Vec best = zero();
+    uint32_t wins[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      wins[k] = positive_lanes(window[k] - best);
+      best = window[k] > best ? window[k] : best;
+    }
+    const uint32_t lower = wins[2] | wins[3];
+    set_gate_lanes(gate, v, wins[0] & ~(wins[1] | lower));
+    if (beside) set_gate_lanes(gate + 1, v, wins[1] & ~lower);
+    if (below) set_gate_lanes(gate + s_.out_w, v, wins[2] & ~wins[3]);
+    if (below && beside) set_gate_lanes(gate + s_.out_w + 1, v, wins[3]);
+    return best;
+  }
+
+  int rows_left(const Place& at) const { return static_cast<int>(std::min<int64_t>(M, s_.out_h - at.y)); }
+  int columns_left(const Place& at) const { return static_cast<int>(std::min<int64_t>(M, s_.out_w - at.x)); }
 
   const WinogradShape s_;
   const BlockedConvolution args_;
