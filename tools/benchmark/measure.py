@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,11 @@ TUNED_MALLOC = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 """The environment of a contender named `...+malloc`."""
+
+
+PAUSE = 0.1
+"""Seconds before each timed iteration: idle threads of the contender before it have stopped spinning by then
+(those of an OpenMP run time do so for some milliseconds, on the processor of whoever comes next)."""
 
 
 class Contender:
@@ -99,6 +105,7 @@ def measure(
     for round_number in range(rounds + 1):  # the first round warms up
         for mode in MODES:
             for worker, result in zip(workers, results, strict=True):
+                time.sleep(PAUSE)
                 seconds = worker.run(mode)
                 if round_number:
                     result.seconds[mode].append(seconds)

@@ -14,12 +14,12 @@ MODE_NAMES = {"forward": "forward", "both": "forward + backward"}
 
 EXPLANATION = """\
 Each section is one run of the command in its title. Every contender is a warm process of its own; they run
-one iteration each in turn. Times are medians, ratios medians of the ratios within a round: how many times
-longer than the first contender. `% of FMA peak` counts the multiply-adds of direct convolution, so Winograd
-may pass 100. Forward is the feature net up to the last tap with its Gram matrices; backward adds the losses
-and the gradient of the picture, without the optimiser's step. Weights and pictures are random. The last
-column is the relative L2 difference of the picture's gradient; ReLU and pooling decisions that flip dominate
-it, as between any two float32 programs."""
+one iteration each in turn, a tenth of a second apart, so that nobody's idle threads still spin. Times are
+medians, ratios medians of the ratios within a round: how many times longer than the first contender. `% of
+FMA peak` counts the multiply-adds of direct convolution, so Winograd may pass 100. Forward is the feature net
+up to the last tap with its Gram matrices; backward adds the losses and the gradient of the picture, without
+the optimiser's step. Weights and pictures are random. The last column is the relative L2 difference of the
+picture's gradient; ReLU and pooling decisions that flip dominate it, as between any two float32 programs."""
 
 
 def machine() -> str:

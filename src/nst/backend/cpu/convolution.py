@@ -19,7 +19,7 @@ from nst.backend.geometry import ConvGeometry
 PICTURE_CHANNELS = 4
 """Up to so many input channels are read in place instead of padding them to 16."""
 
-EXPANDED_PAIRS = 256 * 256
+EXPANDED_PAIRS = 256 * 512
 """Winograd filters of up to so many channel pairs are kept expanded (4 or 7 times the weights); larger ones
 are expanded on the fly, which costs a few percent and halves the memory of a VGG."""
 

@@ -32,9 +32,8 @@ class WinogradConvolution {
   }
 
   void run() {
-    const int64_t block = independent_block();
-    if (expanded_ && ceil_div(tiles_.count(), block) >= 2 * engine_.pool.threads())
-      run_independent(block);
+    if (expanded_ && ceil_div(tiles_.count(), cached_tiles()) >= 2 * engine_.pool.threads())
+      run_independent();
     else
       run_shared();
   }
@@ -63,11 +62,10 @@ class WinogradConvolution {
     int64_t count() const { return end - begin; }
   };
 
-  // Tiles per block so that V stays within half of the L2 cache, in whole register groups and equal blocks.
-  int64_t independent_block() const {
+  // Tiles of a block in which V stays within a quarter of the L2 cache, if one register group does.
+  int64_t cached_tiles() const {
     const int64_t bytes_per_tile = kFrequencies * padded(s_.in) * 4;
-    const int64_t groups = std::clamp<int64_t>((int64_t{512} << 10) / bytes_per_tile / kRows, 1, 8);
-    return std::min(tiles_.count(), equal_block(groups * kRows));
+    return kRows * std::clamp<int64_t>((int64_t{256} << 10) / bytes_per_tile / kRows, 1, 8);
   }
 
   int64_t equal_block(int64_t most) const {
@@ -75,14 +73,18 @@ class WinogradConvolution {
     return std::min(most, round_up(ceil_div(tiles_.count(), count), kRows));
   }
 
-  void run_independent(int64_t tiles) {
-    const Buffers buffers{tiles, blocks_};
+  // Whole register groups where there are many blocks; else as many tiles for every thread.
+  void run_independent() {
+    const int64_t tiles = tiles_.count(), most = cached_tiles(), threads = engine_.pool.threads();
+    const bool few = ceil_div(tiles, most) < 8 * threads;
+    const int64_t count = few ? round_up(ceil_div(tiles, most), threads) : ceil_div(tiles, most);
+    const auto begin = [&](int64_t block) { return few ? tiles * block / count : std::min(tiles, block * most); };
+    const Buffers buffers{most, blocks_};
     const int64_t scratch = buffers.inputs() + buffers.products();
     float* const arena = engine_.arena.take(scratch * engine_.pool.threads());
-    engine_.pool.run(ceil_div(tiles_.count(), tiles), [&](int64_t block, int worker) {
+    engine_.pool.run(count, [&](int64_t block, int worker) {
       float* const inputs = arena + worker * scratch;
-      const int64_t first = block * tiles;
-      const Range range{first, 0, std::min(tiles, tiles_.count() - first)};
+      const Range range{begin(block), 0, begin(block + 1) - begin(block)};
       for (int64_t c = 0; c < blocks_; ++c) read(buffers, inputs, c, range);
       for (int64_t panel = 0; panel < panel_count(s_.out); ++panel)
         finish_panel(buffers, inputs, inputs + buffers.inputs(), panel, range);
