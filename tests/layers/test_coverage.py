@@ -43,6 +43,7 @@ WITHOUT_ORACLE: dict[str, str] = {
     "Scalar": "own, after MyCaffe: test_not_a_gradient.py",
     "TemporalLoss": "own: test_temporal_loss.py",
     "Threshold": "not among the recorded cases: test_shapes_and_activations.py",
+    "Trim": "own: test_trim.py",
     "WassersteinLoss": "own: test_wasserstein_loss.py",
     "WindowData": "needs files, and OpenCV in Caffe: test_data_layers.py",
 }

@@ -18,7 +18,7 @@ from nst.proto import (
 )
 from nst.style import augment, feature_net
 from nst.style.objective import Objective, Tap
-from nst.style.transfer import FeatureNet
+from nst.style.transfer import FeatureNet, StylePicture
 
 DATA = 'layer { name: "d" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
 CONV = """
@@ -248,3 +248,53 @@ def test_a_flat_picture_has_flat_features_when_every_layer_pads_with_its_edge(
     found = features.capture_content(np.full((1, 3, 16, 12), 40, np.float32))["conv3_1"]
 
     np.testing.assert_allclose(found - found[:, :, :1, :1], 0, atol=1e-2)
+
+
+def test_a_margin_trims_what_statistics_are_taken_of() -> None:
+    objective = Objective(
+        content=(Tap("conv1_1"),), style=(Tap("conv1_1"), Tap("conv2_1")), style_margin=2
+    )
+
+    net = augment.for_extraction(tiny_net(), objective)
+
+    layers = {layer.name: layer for layer in net.layer}
+    for tap in ("conv1_1", "conv2_1"):
+        assert list(layers[f"trim_{tap}"].bottom) == [tap]
+        assert layers[f"trim_{tap}"].trim_param.margin == 2
+        assert list(layers[f"gram_{tap}"].bottom) == [f"trim_{tap}"]
+    assert list(layers["conv1_2"].bottom) == ["conv1_1"]
+
+
+@pytest.mark.parametrize("margin", [0, 1])
+def test_without_the_margin_a_flat_style_has_one_statistic_at_every_size(
+    margin: int, backend: Backend
+) -> None:
+    """Zeros beyond the edge are seen by the outermost places of the first layer alone."""
+    objective = Objective(
+        content=(), style=(Tap("conv1_1"),), gram_normalize=GramParameter.HW, style_margin=margin
+    )
+    features = FeatureNet(tiny_net(), objective, tiny_weights(), backend)
+
+    small, large = (
+        features.capture_style([StylePicture(np.full((1, 3, *size), 40, np.float32))])[
+            "gram_conv1_1"
+        ]
+        for size in ((8, 9), (20, 14))
+    )
+
+    assert np.allclose(small, large, rtol=1e-4) is (margin == 1)
+
+
+def test_a_white_mask_of_the_style_and_none_agree_within_the_margin(backend: Backend) -> None:
+    taps = (Tap("conv1_1"), Tap("conv2_1"))
+    objective = Objective(content=(), style=taps, gram_normalize=GramParameter.HW, style_margin=1)
+    features = FeatureNet(tiny_net(), objective, tiny_weights(), backend)
+    style = pixels(16, 20, 3)
+
+    plain, masked = (
+        features.capture_style([StylePicture(style, mask=mask)])
+        for mask in (None, np.ones((16, 20), np.float32))
+    )
+
+    for name in ("gram_conv1_1", "gram_conv2_1"):
+        np.testing.assert_allclose(masked[name], plain[name], rtol=1e-4)

@@ -120,6 +120,16 @@ def test_a_border_beyond_the_cells_counts_as_the_nearest_pixels() -> None:
     np.testing.assert_array_equal(y[0], np.pad(mask[0], 2, "edge"))
 
 
+def test_a_margin_of_places_is_left_out() -> None:
+    net = net_of(layer("Trim", "data", "y", "trim_param { margin: 2 }"), 7, 4)
+    mask = np.arange(28.0).reshape(1, 7, 4)
+
+    y = masks_at(net, "data", mask, ["y"])["y"]
+
+    np.testing.assert_array_equal(y[0], mask[0, 2:5, 1:3])
+    assert y.shape[1:] == net.blobs["y"].shape[2:]
+
+
 def test_places_that_are_lost_are_refused() -> None:
     net = net_of(layer("InnerProduct", "data", "fc", "inner_product_param { num_output: 2 }"), 4, 4)
 

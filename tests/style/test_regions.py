@@ -263,11 +263,19 @@ class TestTheNet:
         assert weights["corner"] == pytest.approx(3 / 4, rel=0.01)
         assert weights["rest"] == pytest.approx(3 / 4, rel=0.01)
 
-    def test_mask_and_whole_picture_agree_where_the_mask_is_white(self, backend: Backend) -> None:
+    @pytest.mark.parametrize("margin", [0, 1])
+    def test_mask_and_whole_picture_agree_where_the_mask_is_white(
+        self, margin: int, backend: Backend
+    ) -> None:
         """A white mask and no mask are the same objective."""
-        plain = job(backend, "style {}", pictures=(STRIPES,))
+        extra = f"style_margin: {margin}"
+        plain = job(backend, "style {}", extra, pictures=(STRIPES,))
         masked = job(
-            backend, 'style { mask: "left.png" }', pictures=(STRIPES,), left=np.ones((36, 48))
+            backend,
+            'style { mask: "left.png" }',
+            extra,
+            pictures=(STRIPES,),
+            left=np.ones((36, 48)),
         )
         start = start_picture(plain, (36, 48), None)
 

@@ -857,6 +857,10 @@ CASES: dict[str, list[GradientCase]] = {
         case("default", 'type: "Tile" tile_param { tiles: 3 }', normal(2, 3, 2)),
         case("last axis", 'type: "Tile" tile_param { axis: -1 tiles: 2 }', normal(2, 3)),
     ],
+    "Trim": [
+        case("one place", 'type: "Trim"', normal(2, 2, 4, 3)),
+        case("more than there are", 'type: "Trim" trim_param { margin: 2 }', normal(1, 2, 2, 7)),
+    ],
     "WassersteinLoss": [
         case(
             "default",

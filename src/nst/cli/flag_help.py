@@ -18,6 +18,7 @@ OBJECTIVE = {
     "mmd_offset": "constant of the kernel of mmd_polynomial",
     "padding": "what the first convolution sees beyond the picture's edge; zeros if left out",
     "pad_every_layer": "--padding at all convolutions, not only at the first",
+    "style_margin": "places along the edges of style layers that their statistics leave out",
     "gate": "which gradients pass the EVENT layers",
     "exact_gradient": "off: MyCaffe's gradients, which leave the scales out",
     "pooling": "replaces the net's pooling",

@@ -76,6 +76,7 @@ from nst.layers.tanh import TanH
 from nst.layers.temporal_loss import TemporalLoss
 from nst.layers.threshold import Threshold
 from nst.layers.tile import Tile
+from nst.layers.trim import Trim
 from nst.layers.tv_loss import TVLoss
 from nst.layers.wasserstein_loss import WassersteinLoss
 from nst.layers.window_data import WindowData
@@ -154,6 +155,7 @@ LAYERS: tuple[type[Layer], ...] = (
     TemporalLoss,
     Threshold,
     Tile,
+    Trim,
     WassersteinLoss,
     WindowData,
 )

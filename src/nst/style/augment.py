@@ -1,7 +1,7 @@
 """Step 5: turning a feature net into the net that paints, as pure passes NetParameter -> NetParameter.
 
     feature_net.as_input, ...                      the bare feature net, input layer `input1`
-    add_statistics                                 the extraction net of steps 1 to 4
+    trim_taps, add_statistics                      the extraction net of steps 1 to 4
     add_inputs, take_regions, add_targets,         the solver net of steps 5 to 12
     add_content_losses, add_style_losses,
     add_tv_loss, add_temporal_losses (of a video),
@@ -45,7 +45,7 @@ from nst.style.feature_net import (
     use_pooling,
 )
 from nst.style.objective import Objective, content_loss_weight, gate_for
-from nst.style.statistics import compares_features, statistic_blob, style_loss
+from nst.style.statistics import compares_features, source_blob, statistic_blob, style_loss
 from nst.style.temporal import add_temporal_losses
 
 
@@ -57,7 +57,7 @@ def for_extraction(net: NetParameter, objective: Objective) -> NetParameter:
         net = use_pooling(net, objective.pooling)
     if objective.padding is not None:
         net = use_padding(net, objective.padding, every_layer=objective.pad_every_layer)
-    return add_statistics(net, objective.whole_taps, objective)
+    return add_statistics(trim_taps(net, objective), objective.whole_taps, objective)
 
 
 def for_solving(
@@ -100,6 +100,18 @@ def saved_blobs(objective: Objective) -> list[str]:
 
 
 # ---- what is added ----------------------------------------------------------------------------
+
+
+def trim_taps(net: NetParameter, objective: Objective) -> NetParameter:
+    """Appends TRIM `trim_X` to every style tap X, if statistics leave out places along its edges."""
+    net = copied(net)
+    for blob in (
+        dict.fromkeys(tap.blob for tap in objective.style) if objective.style_margin else ()
+    ):
+        name = source_blob(blob, objective)
+        layer = net.layer.add(name=name, type="Trim", bottom=[blob], top=[name])
+        layer.trim_param.margin = objective.style_margin
+    return net
 
 
 def add_targets(net: NetParameter, targets: Mapping[str, Shape]) -> NetParameter:

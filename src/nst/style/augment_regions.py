@@ -16,7 +16,7 @@ from nst.core import Shape
 from nst.proto import LayerParameter, NetParameter
 from nst.style.feature_net import copied, image_blob
 from nst.style.objective import Objective, Tap
-from nst.style.statistics import add_statistic, mask_blob, statistic_blob
+from nst.style.statistics import add_statistic, mask_blob, source_blob, statistic_blob
 
 OF_THE_STYLE = "style"
 """Region of a style picture that its own mask shows."""
@@ -31,7 +31,7 @@ def input_shapes(
     shapes: dict[str, Shape] = {}
     for tap in objective.style:
         if tap.region:
-            shapes[mask_blob(tap)] = (1, 1, *features[tap.blob][2:])
+            shapes[mask_blob(tap)] = (1, 1, *features[source_blob(tap.blob, objective)][2:])
     for tap in objective.content if objective.content_share is not None else ():
         shapes[content_mask_blob(tap)] = (1, 1, *features[tap.blob][2:])
     if objective.is_partly_kept:

@@ -24,6 +24,7 @@ from nst.errors import UsageError
 from nst.layers.convolution import Convolution
 from nst.layers.pad import Pad
 from nst.layers.pooling import Pooling
+from nst.layers.trim import Trim
 from nst.net import Net
 from nst.proto import PadParameter
 
@@ -72,6 +73,9 @@ def _through(layer: Layer, sources: Sequence[Array], shape: Sequence[int]) -> Ar
     if isinstance(layer, Pad):
         border = [(0, 0), *((pad, pad) for pad in layer.pads)]
         return np.pad(masks, border, "wrap" if layer.mode == PadParameter.CIRCULAR else "edge")
+    if isinstance(layer, Trim):
+        height, width = layer.margins((1, 1, *masks.shape[1:]))
+        return masks[:, height : masks.shape[1] - height, width : masks.shape[2] - width]
     if any(source.shape[1:] != tuple(shape[2:]) for source in sources):
         return None
     return masks if len(sources) == 1 else np.mean(sources, axis=0)

@@ -58,6 +58,8 @@ class Objective:
     """What convolutions see beyond the edge (PadParameter.Mode); None leaves zeros."""
     pad_every_layer: bool = False
     """Whether `padding` is for all convolutions, not only for those of the picture."""
+    style_margin: int = 0
+    """Places along the edges of every style tap that its statistics leave out."""
     temporal_weight: float = 0.0
     """Of each term that holds a frame of a video to an earlier one (`style.temporal`)."""
     content_share: float | None = None

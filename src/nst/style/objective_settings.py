@@ -42,6 +42,7 @@ def read_objective(param: StyleTransferParameter, net: NetParameter) -> Objectiv
         pooling=param.pooling if param.HasField("pooling") else None,
         padding=param.padding if param.HasField("padding") else None,
         pad_every_layer=param.pad_every_layer,
+        style_margin=param.style_margin,
         temporal_weight=param.video.temporal_weight,
         content_share=1.0 if param.content.mask else None,
         is_partly_kept=bool(param.keep_mask),

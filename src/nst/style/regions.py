@@ -23,7 +23,7 @@ from nst.io.masks import STEP, resize_mask
 from nst.style.augment_regions import KEPT_PART, PAINTED_MASK, content_mask_blob
 from nst.style.objective import Objective, Tap
 from nst.style.region_names import REST
-from nst.style.statistics import mask_blob, statistic_blob
+from nst.style.statistics import mask_blob, source_blob, statistic_blob
 from nst.style.transfer import SMALLEST_REGION, FeatureNet
 
 Array = NDArray[Any]
@@ -122,9 +122,10 @@ def inputs_of(
     names = list(regions.styles)
     if names:
         stack = np.stack([regions.styles[name] for name in names])
-        at_taps = features.masks_at_taps(stack, {tap.blob for tap in objective.style})
-        for tap in objective.style:
-            inputs[mask_blob(tap)] = _as_blob(at_taps[tap.blob][names.index(tap.region)])
+        sources = {tap: source_blob(tap.blob, objective) for tap in objective.style}
+        at_taps = features.masks_at_taps(stack, set(sources.values()))
+        for tap, source in sources.items():
+            inputs[mask_blob(tap)] = _as_blob(at_taps[source][names.index(tap.region)])
     if regions.content is not None:
         stack = regions.content[np.newaxis]
         at_taps = features.masks_at_taps(stack, {tap.blob for tap in objective.content})

@@ -89,10 +89,15 @@ def mask_blob(tap: Tap) -> str:
     return f"mask_{tap.blob}@{tap.region}"
 
 
+def source_blob(blob: str, objective: Objective) -> str:
+    """The blob whose places the statistics of style tap `blob` are taken of: without its edges `trim_X`."""
+    return f"trim_{blob}" if objective.style_margin else blob
+
+
 def add_statistic(net: NetParameter, tap: Tap, objective: Objective) -> None:
     """Appends the statistic layer of a tap to `net`; that of a region reads the blob of its mask too."""
     name = statistic_blob(tap)
-    layer = net.layer.add(name=name, bottom=[tap.blob], top=[name])
+    layer = net.layer.add(name=name, bottom=[source_blob(tap.blob, objective)], top=[name])
     if tap.region:
         layer.bottom.append(mask_blob(tap))
     if tap.statistic == StyleTransferParameter.GRAM:

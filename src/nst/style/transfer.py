@@ -31,7 +31,7 @@ from nst.style.augment_regions import OF_THE_STYLE, for_style_mask, input_shapes
 from nst.style.feature_net import IMAGE_LAYER, image_blob
 from nst.style.mask_propagation import masks_at
 from nst.style.objective import Objective, Tap
-from nst.style.statistics import mask_blob, statistic_blob
+from nst.style.statistics import mask_blob, source_blob, statistic_blob
 
 Array = NDArray[Any]
 Targets = dict[str, Array]
@@ -117,18 +117,19 @@ class FeatureNet:
         if style.mask is None:
             self.look_at(style.pixels)
             return {tap: self._copy_of(statistic_blob(tap)) for tap in taps}
-        masks = self.masks_at_taps(style.mask[np.newaxis], [tap.blob for tap in taps])
+        sources = {tap: source_blob(tap.blob, self.objective) for tap in taps}
+        masks = self.masks_at_taps(style.mask[np.newaxis], sources.values())
         shapes = {name: blob.shape for name, blob in self.net.blobs.items()}
         net = self._built(for_style_mask(self.param, self.objective, style.pixels.shape, shapes))
         own = {tap: replace(tap, region=OF_THE_STYLE) for tap in taps}
         for tap, guided in own.items():
-            _put(net, mask_blob(guided), masks[tap.blob][np.newaxis])
+            _put(net, mask_blob(guided), masks[sources[tap]][np.newaxis])
         _put(net, image_blob(self.param), style.pixels)
         net.forward_from_to()
         found = {
             tap: np.array(net.blobs[statistic_blob(guided)].to_host())
             for tap, guided in own.items()
-            if masks[tap.blob].sum() >= SMALLEST_REGION
+            if masks[sources[tap]].sum() >= SMALLEST_REGION
         }
         if not found:
             raise UsageError(
