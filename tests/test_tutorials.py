@@ -22,7 +22,13 @@ REPO = Path(__file__).resolve().parent.parent
 TUTORIALS = REPO / "docs/tutorials"
 PAGES = sorted([*TUTORIALS.glob("*.md"), REPO / "docs/gallery.md"])
 FOLLOWED = [
-    TUTORIALS / f"{name}.md" for name in ("first-picture", "video", "style-library-and-batches")
+    TUTORIALS / f"{name}.md"
+    for name in (
+        "first-picture",
+        "masks-and-several-styles",
+        "video",
+        "style-library-and-batches",
+    )
 ]
 """Pages whose commands run here, in small."""
 
@@ -72,8 +78,8 @@ def test_the_commands_of_a_page_run(
     monkeypatch.chdir(tmp_path)
     for name, source in (("town", "content"), ("swirl", "style")):
         shutil.copyfile(REPO / f"models/quickstart/{source}.jpg", f"{name}.jpg")
-    for style in ("mosaic", "ink", "dabs"):
-        shutil.copyfile(TUTORIALS / f"pictures/{style}.jpg", f"{style}.jpg")
+    for name in ("mosaic.jpg", "ink.jpg", "dabs.jpg", "sky.png"):
+        shutil.copyfile(TUTORIALS / f"pictures/{name}", name)
 
     for step in pages.steps(page):
         if step.python:

@@ -4,6 +4,7 @@ $ nst-solve --content town.jpg ...       in a fenced block: a command; a backsla
 ```python                                a block of Python that the page asks the reader to run
 <!-- side by side: a.jpg b.png -->       above a picture: made of these files, in one row
 <!-- rows of 3: a.png b.png ... -->      in rows of so many
+<!-- tiled 2: a.png -->                  so many copies across and down, seam to seam
 <!-- animation: a.webp -->               this one, small enough to carry
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PICTURE = re.compile(
-    r"<!-- (?P<how>side by side|rows of \d+|animation): (?P<files>[^>]+?) -->\n"
+    r"<!-- (?P<how>side by side|rows of \d+|tiled \d+|animation): (?P<files>[^>]+?) -->\n"
     r"!\[[^\]]*\]\((?P<target>[^)]+)\)"
 )
 
@@ -37,6 +38,8 @@ class Illustration:
     files: tuple[str, ...]
     columns: int
     """How many in a row; 0 for an animation."""
+    has_gaps: bool = True
+    """Whether there is a little white between them."""
 
 
 def steps(page: Path) -> list[Step]:
@@ -56,7 +59,10 @@ def illustrations(page: Path) -> list[Illustration]:
     found = []
     for match in _PICTURE.finditer(page.read_text(encoding="utf-8")):
         files, how = tuple(match["files"].split()), match["how"]
-        rows_of = re.search(r"\d+", how)
-        columns = int(rows_of[0]) if rows_of else 0 if how == "animation" else len(files)
-        found.append(Illustration((page.parent / match["target"]).resolve(), files, columns))
+        number = re.search(r"\d+", how)
+        columns = int(number[0]) if number else 0 if how == "animation" else len(files)
+        is_tiled = how.startswith("tiled")
+        files *= columns**2 if is_tiled else 1
+        target = (page.parent / match["target"]).resolve()
+        found.append(Illustration(target, files, columns, has_gaps=not is_tiled))
     return found
