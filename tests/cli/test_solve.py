@@ -262,6 +262,17 @@ def test_notes_come_after_the_headline(workshop: Path, capsys: pytest.CaptureFix
     assert any("note" in line and "preset 'johnson'" in line for line in lines)
 
 
+def test_gradient_shares_are_told_at_the_end_of_each_size(
+    workshop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        solve("solver.prototxt", "--report-gradients", "--sizes", "16,24", "--iterations", 1) == 0
+    )
+    notes = [line for line in capsys.readouterr().out.splitlines() if "gradient shares" in line]
+    assert len(notes) == 2
+    assert all("%" in note and "conv" in note for note in notes)
+
+
 # ---- stopping ---------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from nst.cli.progress import clock
 from nst.proto import InitialImage
+from nst.style.gradient_shares import log as shares_log
 from nst.style.job import StyleJob
 from nst.style.objective import Tap
 from nst.style.run import StyleResult
@@ -46,23 +47,27 @@ class Report:
 
     @contextmanager
     def notes(self) -> Iterator[None]:
-        """While active, warnings of the package's log are printed as notes, the early ones by `announce`."""
+        """While active, warnings and what --report-gradients measured are printed as notes, those before the
+        run by `announce`."""
         handler = _NoteHandler(self)
-        logger = logging.getLogger("nst")
-        logger.addHandler(handler)
+        package, level = logging.getLogger("nst"), shares_log.level
+        package.addHandler(handler)
+        shares_log.setLevel(logging.INFO)
         try:
             yield
         finally:
-            logger.removeHandler(handler)
+            package.removeHandler(handler)
+            shares_log.setLevel(level)
 
 
 class _NoteHandler(logging.Handler):
     def __init__(self, report: Report) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._report.note(record.getMessage())
+        if record.levelno >= logging.WARNING or record.name == shares_log.name:
+            self._report.note(record.getMessage())
 
 
 def announce(report: Report, job: StyleJob, backend: str) -> None:

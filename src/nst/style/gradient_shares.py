@@ -13,7 +13,7 @@ from typing import Any
 from nst.net import Net
 from nst.style.transfer import image_of
 
-log = logging.getLogger("nst.style")
+log = logging.getLogger(__name__)
 
 Shares = Mapping[str, float]
 """Loss blob without its `loss_` -> share of the gradient, from 0 to 1; they sum to 1."""
