@@ -54,6 +54,15 @@ def test_the_lines_say_what_is_done_and_where_the_picture_is(
     assert err == ""
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_precision_that_is_not_there_is_refused_in_one_line(
+    workshop: Path, capsys: pytest.CaptureFixture[str], precision: str
+) -> None:
+    assert solve("solver.prototxt", "--precision", precision) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"precision: backend 'numpy' computes in fp32 (got {precision})" in line
+
+
 def test_a_pipe_gets_about_twenty_lines_of_progress(
     workshop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ TRAINING = "train:"
 
 
 def make(contender: str, name: str, size: int, threads: int) -> Iterations:
-    """Builds a contender: cpu, cpu:<instruction set>, numpy, torch or torch:channels_last."""
+    """Builds a contender: cpu, cpu:<instruction set>, cpu:bf16, numpy, torch or torch:channels_last."""
     kind, _, form = contender.partition(":")
     if name.startswith(TRAINING):
         return _training(kind, form, name.removeprefix(TRAINING), size, threads)
@@ -20,8 +20,13 @@ def make(contender: str, name: str, size: int, threads: int) -> Iterations:
         from benchmark import torch_nets  # takes seconds to import
 
         return torch_nets.make(name, size, threads, channels_last=form == "channels_last")
-    backend = NumpyBackend() if kind == "numpy" else CpuBackend(threads, form or None)
-    return our_nets.make(name, size, backend)
+    return our_nets.make(name, size, NumpyBackend() if kind == "numpy" else _cpu(threads, form))
+
+
+def _cpu(threads: int, form: str) -> CpuBackend:
+    if form == "bf16":
+        return CpuBackend(threads).at_precision(form)
+    return CpuBackend(threads, form or None)
 
 
 def _training(kind: str, form: str, name: str, batch: int, threads: int) -> Iterations:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from nst.backend.cpu import CpuBackend
 from nst.backend.cpu.library import load as load_cpu_engine
+from nst.backend.cpu.library import why_no_bf16
 from nst.backend.cuda import library as cuda_library
 from nst.backend.cuda.backend import CudaBackend
 from nst.backend.interface import Backend
@@ -64,7 +65,9 @@ def _probe_cpu() -> Availability:
         library = load_cpu_engine()
     except BackendUnavailable as error:
         return Availability("cpu", False, str(error))
-    return Availability("cpu", True, f"compiled engine, {library.nst_isa().decode()} kernels")
+    precisions = "fp32" if why_no_bf16(library) else "fp32 and bf16"
+    kernels = f"{library.nst_isa().decode()} kernels"
+    return Availability("cpu", True, f"compiled engine, {kernels}, {precisions}")
 
 
 def _probe_numpy() -> Availability:

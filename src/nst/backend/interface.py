@@ -48,10 +48,10 @@ class Backend(ABC):
         return None
 
     def at_precision(self, precision: str) -> Backend:
-        """This device with activations kept and multiplied in fp32, tf32, fp16 or bf16.
+        """This device with activations multiplied in fp32, tf32, fp16 or bf16, and on cuda kept in it.
 
-        Only whole nets are (see `program`); single operations stay what their arrays are. Raises UsageError
-        for a precision that it does not have.
+        Only whole nets are (see `program` and `runner`); single operations stay what their arrays are. Raises
+        UsageError for a precision that it does not have.
         """
         if precision != "fp32":
             raise UsageError(

@@ -35,7 +35,8 @@ RESULT = {
     "average_iterates": "the result is the mean of the last N iterates; 0 takes the last",
     "average_decay": "the result is a mean of all iterates, each weighing X times the next; 0 is off",
     "color": "whose colours the result has",
-    "precision": "of the features: cuda takes all four; left out, the backend chooses",
+    "precision": "of the features: cuda takes all four, cpu fp32 and, where the processor has it, bf16; "
+    "left out, the backend chooses",
     "report_gradients": "measure each term's share of the gradient at the end of each size",
     "clamp": "keep every pixel inside what a picture can show",
 }

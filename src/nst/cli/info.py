@@ -13,7 +13,7 @@ from nst.backend.cuda.library import NEVER_RAN
 from nst.cli.versions import EXTRAS, version_of, versions
 from nst.io.known_models import KnownModel, cache_folder, cached_file, known_models
 
-_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "neon", "asimd")
+_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_bf16", "neon", "asimd")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

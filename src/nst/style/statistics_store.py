@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from nst.errors import FileError
 from nst.io.style_library import StyleLibrary
+from nst.proto import StyleTransferParameter
 from nst.style import augment
 from nst.style.identity import hash_of
 from nst.style.job import StyleJob
@@ -97,6 +98,7 @@ def statistics_key(job: StyleJob, pictures: Sequence[StylePicture]) -> str:
         hash_of(weights),
         hash_of(list(pictures)),
         job.backend.name,
+        StyleTransferParameter.Precision.Name(job.style_param.precision),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -3,12 +3,14 @@
 Operands come and go in Caffe's planar layout, so each call converts to the engine's blocked layout and
 back; the runner (runner.py) is what takes whole nets without that. float32 with two spatial axes runs on
 the engine. float64 and convolutions over one or three axes run on the numpy reference that this class
-extends: the engine has no kernels for them, on purpose.
+extends: the engine has no kernels for them, on purpose. At precision bf16 the runner's convolutions multiply
+in it; single operations stay fp32.
 """
 
 from __future__ import annotations
 
 import ctypes as ct
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from numpy.typing import NDArray
 
 from nst.backend.cpu.convolution import Convolution, Problem, Weights
 from nst.backend.cpu.engine import BLOCK, Blocked, FloatArray, address, as_planes, blocks
-from nst.backend.cpu.library import Pool
+from nst.backend.cpu.library import Pool, why_no_bf16
 from nst.backend.cpu.runner import CpuRunner
 from nst.backend.cpu.vectors import VectorSteps, on_engine
 from nst.backend.geometry import ConvGeometry, PoolGeometry
 from nst.backend.operations import GradientSlots
+from nst.errors import UsageError
 
 Array = NDArray[Any]
 
@@ -29,9 +32,22 @@ class CpuBackend(VectorSteps):
     """Host arrays (numpy) and compiled kernels. Raises BackendUnavailable if the library is missing."""
 
     name = "cpu"
+    precision = "fp32"
+
+    def at_precision(self, precision: str) -> CpuBackend:
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(
+                f"precision: backend 'cpu' computes in fp32 or bf16 (got {precision}). Try --backend cuda"
+            )
+        missing = why_no_bf16(self.engine.library) if precision == "bf16" else None
+        if missing:
+            raise UsageError(f"precision: {missing}. Leave --precision out or use fp32")
+        result = copy(self)  # the same engine
+        result.precision = precision
+        return result
 
     def runner(self, slots: GradientSlots | None = None) -> CpuRunner:
-        return CpuRunner(self.engine, slots)
+        return CpuRunner(self.engine, slots, bf16=self.precision == "bf16")
 
     # ---- convolution, group by group ---------------------------------------------------------------
 

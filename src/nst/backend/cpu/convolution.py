@@ -1,7 +1,8 @@
 """Which kernel computes a convolution, and its filters in the form that the kernel reads.
 
 first     a picture of at most 4 channels, read in place (planar)
-winograd  3x3, stride 1: F(6x6) or F(4x4), whichever needs fewer products
+winograd  3x3, stride 1: F(6x6) or F(4x4), whichever needs fewer products; in bf16 always F(4x4), whose
+          transforms enlarge the rounding less
 gather    everything else, 1x1 included
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nst.backend.cpu.engine import BLOCK, Blocked, Engine, FloatArray, GateBits, address, blocks
-from nst.backend.cpu.library import Conv
+from nst.backend.cpu.library import BF16, EXPANDED, TAPS, Conv
 from nst.backend.geometry import ConvGeometry
 
 PICTURE_CHANNELS = 4
@@ -40,7 +41,7 @@ class Problem:
         """Whether the input stays planar."""
         return self.in_channels <= PICTURE_CHANNELS
 
-    def winograd_tile(self, backward: bool) -> int:
+    def winograd_tile(self, backward: bool, *, bf16: bool = False) -> int:
         """Side of the Winograd output tile, or 0 if the gather kernel is the better one."""
         g = self.geometry
         if g.kernel != (3, 3) or g.stride != (1, 1) or g.dilation != (1, 1) or max(g.pad) > 2:
@@ -49,7 +50,7 @@ class Problem:
         # equal costs: with many channels the smaller one, whose filters are quicker to expand
         many = max(self.in_channels, self.out_channels) >= 512
         costs = {0: 9 * height * width}
-        for tile in (4, 6) if many else (6, 4):
+        for tile in (4,) if bf16 else (4, 6) if many else (6, 4):
             costs[tile] = -(-height // tile) * -(-width // tile) * (tile + 2) ** 2 * 5 // 4
         return min(costs, key=lambda tile: costs[tile])
 
@@ -78,18 +79,26 @@ Weights = Callable[[], FloatArray]
 
 
 class Convolution:
-    """Runs one Problem in both directions; filters are packed when first used and kept in `packs`."""
+    """Runs one Problem in both directions; filters are packed when first used and kept in `packs`.
 
-    def __init__(self, engine: Engine, problem: Problem, packs: Packs, part: int = 0) -> None:
+    bf16: the operands of Winograd products are rounded to it; all other kernels know fp32 only.
+    """
+
+    def __init__(
+        self, engine: Engine, problem: Problem, packs: Packs, part: int = 0, *, bf16: bool = False
+    ) -> None:
         self.engine, self.problem = engine, problem
         self.packs = packs
-        self._tiles = [problem.winograd_tile(False), problem.winograd_tile(True)]
+        self._tiles = [problem.winograd_tile(backward, bf16=bf16) for backward in (False, True)]
         pairs = blocks(problem.in_channels) * blocks(problem.out_channels) * BLOCK**2
-        self._expand = int(pairs <= EXPANDED_PAIRS)
+        self._form = BF16 if bf16 else EXPANDED if pairs <= EXPANDED_PAIRS else TAPS
         self._sizes = ct.byref(problem.native(0, 0))
         self._strided: dict[tuple[int, int], Any] = {}
-        forms = ["picture"] * 2 if problem.reads_picture else self._tiles
-        self._keys = [(engine.isa, part, form, backward) for backward, form in enumerate(forms)]
+        kinds = ["picture"] * 2 if problem.reads_picture else self._tiles
+        self._keys = [
+            (engine.isa, part, kind, self._form if kind else None, backward)
+            for backward, kind in enumerate(kinds)
+        ]
 
     def forward(
         self,
@@ -169,7 +178,7 @@ class Convolution:
     def _run(self, backward: int, sizes: object, *operands: object) -> None:
         tile = self._tiles[backward]
         if tile:
-            self.engine.call("nst_winograd", sizes, tile, backward, self._expand, *operands)
+            self.engine.call("nst_winograd", sizes, tile, backward, self._form, *operands)
         else:
             self.engine.call("nst_conv_run", sizes, backward, *operands)
 
@@ -196,14 +205,14 @@ class Convolution:
             packed = self.engine.array((library.nst_first_filter_floats(sizes, backward),))
             self.engine.call("nst_first_pack", sizes, backward, address(weights), address(packed))
         elif tile:
-            floats = library.nst_winograd_filter_floats(sizes, tile, backward, self._expand)
+            floats = library.nst_winograd_filter_floats(sizes, tile, backward, self._form)
             packed = self.engine.array((floats,))
             self.engine.call(
                 "nst_winograd_pack",
                 sizes,
                 tile,
                 backward,
-                self._expand,
+                self._form,
                 address(weights),
                 address(packed),
             )

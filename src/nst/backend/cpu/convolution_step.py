@@ -189,7 +189,8 @@ class ConvolveHandler(Handler):
             extents = extent_of(x.shape), extent_of(y.shape)
             problem = Problem(x.shape[0], *channels, *extents, self.plain)
             self._runs = [
-                Convolution(self.engine, problem, packs, group) for group in range(self.group)
+                Convolution(self.engine, problem, packs, group, bf16=self.runtime.bf16)
+                for group in range(self.group)
             ]
             self._shapes = (x.shape, y.shape)
         for run in self._runs:

@@ -60,6 +60,8 @@ class Runtime:
     engine: Engine
     twins: Twins
     gradients: Gradients
+    bf16: bool = False
+    """Whether convolutions multiply in bf16 where they can."""
     waiting: Waiting | None = None
 
     def take(self, memory: MemoryLike) -> Waiting | None:

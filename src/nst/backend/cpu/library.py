@@ -93,6 +93,9 @@ class Spread(ct.Structure):
 RELU, ACCUMULATE, POOLED = 1, 2, 4
 """Flags of a convolution: `NST_RELU`, `NST_ACCUMULATE`, `NST_POOLED`."""
 
+TAPS, EXPANDED, BF16 = 0, 1, 2
+"""Forms of Winograd filters: `NST_TAPS`, `NST_EXPANDED`, `NST_BF16`."""
+
 _ENGINE = _PTR = ct.c_void_p
 _INT, _LONG, _FLOAT = ct.c_int, ct.c_int64, ct.c_float
 _CONV, _POOL, _CHANNELS = ct.POINTER(Conv), ct.POINTER(Pool), ct.POINTER(Channels)
@@ -104,6 +107,7 @@ _QUERIES: dict[str, tuple[object, list[object]]] = {
     "nst_isa": (ct.c_char_p, []),
     "nst_lanes": (_INT, []),
     "nst_best_isa": (ct.c_char_p, []),
+    "nst_has_bf16": (_INT, []),
     "nst_engine_create": (_ENGINE, [_INT]),
     "nst_engine_destroy": (None, [_ENGINE]),
     "nst_engine_threads": (_INT, [_ENGINE]),
@@ -191,6 +195,15 @@ def load(isa: str | None = None) -> ct.CDLL:
             f"(this processor supports up to {best!r}, built are {', '.join(found)})"
         )
     return _declare(asked)
+
+
+def why_no_bf16(library: ct.CDLL) -> str | None:
+    """What a loaded library lacks for products in bf16; None if it has them and this processor too."""
+    if library.nst_lanes() < 16:
+        return f"the {library.nst_isa().decode()} kernels have no bf16; the avx512 ones do"
+    if not library.nst_has_bf16():
+        return "this processor has no bf16 multiply-add (AVX512_BF16)"
+    return None
 
 
 def _rank(isa: str) -> int:

@@ -53,12 +53,17 @@ HANDLERS: dict[type, type[Handler]] = {
 
 
 class CpuRunner:
-    """One net's runner; handlers keep what a layer remembers from forward to backward."""
+    """One net's runner; handlers keep what a layer remembers from forward to backward.
 
-    def __init__(self, engine: Engine, slots: GradientSlots | None = None) -> None:
+    bf16: convolutions multiply in it where they can (see convolution.py).
+    """
+
+    def __init__(
+        self, engine: Engine, slots: GradientSlots | None = None, *, bf16: bool = False
+    ) -> None:
         self.batch = Batch(engine)
         twins = Twins(self.batch)
-        self._runtime = Runtime(self.batch, twins, Gradients(twins, slots))
+        self._runtime = Runtime(self.batch, twins, Gradients(twins, slots), bf16)
         self._handlers: dict[int, Handler] = {}
 
     def forward(self, step: Step | None, bottom: Blobs, top: Blobs, params: Blobs) -> bool:

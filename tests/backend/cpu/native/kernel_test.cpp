@@ -114,13 +114,13 @@ class ConvolutionTest {
     nst_to_blocked(engine, dy_.data(), bdy_.get(), t.n, t.k, pixels(), t.k * pixels(), conv_.out_stride);
   }
 
-  void winograd(int tile, int expand) {
+  void winograd(int tile, int form) {
     for (int backward = 0; backward < 2; ++backward) {
-      Buffer packed(nst_winograd_filter_floats(&conv_, tile, backward, expand));
-      nst_winograd_pack(engine_, &conv_, tile, backward, expand, w_.data(), packed.get());
-      nst_winograd(engine_, &conv_, tile, backward, expand, source(backward), gate(backward), packed.get(),
+      Buffer packed(nst_winograd_filter_floats(&conv_, tile, backward, form));
+      nst_winograd_pack(engine_, &conv_, tile, backward, form, w_.data(), packed.get());
+      nst_winograd(engine_, &conv_, tile, backward, form, source(backward), gate(backward), packed.get(),
                    nullptr, target(backward), 0);
-      compare("winograd " + std::to_string(tile), backward);
+      compare("winograd " + std::to_string(tile), backward, form == NST_BF16 ? 4e-2 : 1e-5);
     }
   }
 
@@ -155,13 +155,13 @@ class ConvolutionTest {
   const float* source(int backward) { return backward ? gated_.get() : bx_.get(); }
   const nst_gate* gate(int backward) { return backward ? &gate_.native : &made_.native; }
   float* target(int backward) { return backward ? bx2_.get() : by_.get(); }
-  void compare(const std::string& what, int backward) {
+  void compare(const std::string& what, int backward, double tolerance = 1e-5) {
     Floats planar(backward ? x_.size() : y_.size());
     if (backward)
       nst_to_planar(engine_, bx2_.get(), planar.data(), t_.n, t_.c, t_.h * t_.w, conv_.in_stride, t_.c * t_.h * t_.w);
     else
       nst_to_planar(engine_, by_.get(), planar.data(), t_.n, t_.k, pixels(), conv_.out_stride, t_.k * pixels());
-    check(what + (backward ? " backward " : " ") + t_.name(), backward ? dx_ : y_, planar.data(), 1e-5);
+    check(what + (backward ? " backward " : " ") + t_.name(), backward ? dx_ : y_, planar.data(), tolerance);
     if (backward) return;
     std::vector<double> open(planar.size());
     Floats made(planar.size());
@@ -188,7 +188,9 @@ void test_convolutions(nst_engine* engine) {
                          {1, 300, 40, 33, 18, 3, 3, 1, 1, 1, 1, 1, 1}};
   for (const Case& t : threes)
     for (int tile : {2, 4, 6})
-      for (int expand : {0, 1}) ConvolutionTest(engine, t).winograd(tile, expand);
+      for (int form : {NST_TAPS, NST_EXPANDED}) ConvolutionTest(engine, t).winograd(tile, form);
+  for (const Case& t : threes)
+    if (nst_has_bf16()) ConvolutionTest(engine, t).winograd(4, NST_BF16);
   const Case others[] = {{1, 20, 33, 10, 10, 1, 1, 1, 1, 0, 0, 1, 1}, {2, 24, 40, 14, 9, 5, 5, 1, 1, 2, 2, 1, 1},
                          {1, 17, 5, 15, 19, 3, 2, 2, 3, 1, 0, 1, 1},  {1, 17, 20, 9, 9, 1, 1, 2, 2, 0, 0, 1, 1},
                          {1, 20, 8, 13, 9, 3, 3, 2, 2, 1, 1, 2, 2},   {1, 9, 40, 5, 6, 2, 2, 3, 3, 0, 0, 1, 1}};

@@ -26,10 +26,10 @@ void to_blocked(Engine&, const float* planar, float* blocked, int64_t images, in
 void to_planar(Engine&, const float* blocked, float* planar, int64_t images, int64_t channels,
                int64_t pixels, int64_t blocked_stride, int64_t planar_stride);
 
-int64_t winograd_filter_floats(const nst_conv&, int tile, bool backward, bool expand);
-void winograd_pack(Engine&, const nst_conv&, int tile, bool backward, bool expand, const float* weights,
+int64_t winograd_filter_floats(const nst_conv&, int tile, bool backward, int form);
+void winograd_pack(Engine&, const nst_conv&, int tile, bool backward, int form, const float* weights,
                    float* packed);
-void winograd(Engine&, const nst_conv&, int tile, bool backward, bool expanded, const BlockedConvolution&);
+void winograd(Engine&, const nst_conv&, int tile, bool backward, int form, const BlockedConvolution&);
 
 int64_t convolution_filter_floats(const nst_conv&);
 void convolution_pack(Engine&, const nst_conv&, bool backward, const float* weights, float* packed);

@@ -40,9 +40,16 @@ constexpr int64_t panel_index(int64_t row, int column, int width, int64_t depth)
   return (column / strip * depth + row) * strip + column % strip;
 }
 
-// One register tile. x: R rows of kBlock floats, the next 16 channels `block_stride` floats on; u: strip of
+// What rows and weights consist of: words of 32 bits, here a float each. Bf16 (bf16.h) has two channels in one.
+struct Fp32 {
+  static constexpr int kWords = kBlock;  // of one block of channels
+  static NST_INLINE void store(float* words, Vec values) { nst::store(words, values); }
+  static NST_INLINE void multiply_add(Vec& sum, float word, Vec weights) { sum += word * weights; }
+};
+
+// One register tile. x: R rows of words, those of the next 16 channels `block_stride` words on; u: strip of
 // weights; out: R rows of kBlock floats, the next 16 outputs `out_stride` floats on.
-template <int R, int V>
+template <class Operands, int R, int V>
 void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const float* u, float* out,
                  int64_t out_stride, bool accumulate) {
   Vec acc[R][V];
@@ -55,17 +62,17 @@ void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const flo
     for (int v = 0; v < V; ++v) acc[r][v] = accumulate ? load(at(r, v)) : zero();
   for (int64_t block = 0; block < blocks; ++block, x += block_stride) {
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) __builtin_prefetch(x + block_stride + r * kBlock);
+    for (int r = 0; r < R; ++r) __builtin_prefetch(x + block_stride + r * Operands::kWords);
 #pragma GCC unroll 2
-    for (int c = 0; c < kBlock; ++c, u += V * kLanes) {
+    for (int c = 0; c < Operands::kWords; ++c, u += V * kLanes) {
       Vec weight[V];
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) weight[v] = load(u + v * kLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-        const float value = x[r * kBlock + c];
+        const float word = x[r * Operands::kWords + c];
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[r][v] += value * weight[v];
+        for (int v = 0; v < V; ++v) Operands::multiply_add(acc[r][v], word, weight[v]);
       }
     }
   }
@@ -77,18 +84,19 @@ void tile_kernel(const float* x, int64_t block_stride, int64_t blocks, const flo
 
 using TileKernel = void (*)(const float*, int64_t, int64_t, const float*, float*, int64_t, bool);
 
-template <int V, int... R>
+template <class Operands, int V, int... R>
 constexpr TileKernel pick_tile_kernel(int rows, std::integer_sequence<int, R...>) {
-  constexpr TileKernel kernels[] = {tile_kernel<R + 1, V>...};
+  constexpr TileKernel kernels[] = {tile_kernel<Operands, R + 1, V>...};
   return kernels[rows - 1];
 }
 
-inline TileKernel tile_kernel_for(int rows, int strip) {
+template <class Operands>
+TileKernel tile_kernel_for(int rows, int strip) {
   constexpr auto all = std::make_integer_sequence<int, kRows>{};
   if constexpr (kStrip > kBlock) {
-    if (strip < kStrip) return pick_tile_kernel<kBlock / kLanes>(rows, all);
+    if (strip < kStrip) return pick_tile_kernel<Operands, kBlock / kLanes>(rows, all);
   }
-  return pick_tile_kernel<kStrip / kLanes>(rows, all);
+  return pick_tile_kernel<Operands, kStrip / kLanes>(rows, all);
 }
 
 // Input blocks per pass where there are many rows: a piece of a strip (8 KiB of AVX2 weights) then stays in the
@@ -107,17 +115,22 @@ struct Groups {
 
 // Where the operand rows lie. Strided: [block][row][16], as in a feature map.
 struct StridedRows {
+  using Operands = Fp32;
   const float* x;
   int64_t block_stride;
   const float* at(int64_t row, int, int64_t block) const { return x + block * block_stride + row * kBlock; }
   int64_t step(int) const { return block_stride; }
 };
-// Grouped: [group][block][row of the group][16], so that a register tile reads from one end to the other.
+// Grouped: [group][block][row of the group][words], so that a register tile reads from one end to the other.
+template <class Words>
 struct GroupedRows {
+  using Operands = Words;
   const float* x;
   int64_t blocks;
-  const float* at(int64_t row, int size, int64_t block) const { return x + (row * blocks + block * size) * kBlock; }
-  int64_t step(int size) const { return size * kBlock; }
+  const float* at(int64_t row, int size, int64_t block) const {
+    return x + (row * blocks + block * size) * Words::kWords;
+  }
+  int64_t step(int size) const { return size * Words::kWords; }
 };
 
 // All `rows` rows of x, from channel block `start` on, against one panel of `width` outputs over `blocks` blocks
@@ -125,6 +138,7 @@ struct GroupedRows {
 template <class Rows>
 void rows_times_panel(const Rows& x, int64_t start, int64_t blocks, const float* panel, int width, float* out,
                       int64_t out_stride, int64_t rows, bool accumulate) {
+  using Operands = typename Rows::Operands;
   const int strip = std::min(kStrip, width);
   const Groups groups(rows);
   const int64_t most = groups.count < kManyGroups ? std::max<int64_t>(blocks, 1) : kDepthBlocks;
@@ -132,11 +146,11 @@ void rows_times_panel(const Rows& x, int64_t start, int64_t blocks, const float*
   do {
     const int64_t depth = std::min(most, blocks - first);
     for (int k = 0; k < width; k += strip) {
-      const float* const weights = panel + (k * blocks + first * strip) * kBlock;
+      const float* const weights = panel + (k * blocks + first * strip) * Operands::kWords;
       float* const column = out + k / kBlock * out_stride + k % kBlock;
       for (int64_t group = 0, row = 0; group < groups.count; row += groups.size(group++)) {
         const int size = groups.size(group);
-        tile_kernel_for(size, strip)(x.at(row, size, start + first), x.step(size), depth, weights,
+        tile_kernel_for<Operands>(size, strip)(x.at(row, size, start + first), x.step(size), depth, weights,
                                      column + row * kBlock, out_stride, accumulate || first > 0);
       }
     }

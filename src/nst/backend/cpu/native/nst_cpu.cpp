@@ -1,6 +1,10 @@
 // The C interface: forwards to the kernels and turns exceptions into return codes.
 #include "nst_cpu.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstring>
 #include <exception>
 #include <new>
@@ -52,6 +56,15 @@ NST_EXPORT const char* nst_best_isa(void) {
 #endif
 }
 
+NST_EXPORT int nst_has_bf16(void) {
+#if defined(__AVX512F__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);  // AVX512_BF16
+#else
+  return NST_LANES == 16;  // spelled out
+#endif
+}
+
 NST_EXPORT nst_engine* nst_engine_create(int threads) { return new (std::nothrow) nst_engine(threads); }
 NST_EXPORT void nst_engine_destroy(nst_engine* engine) { delete engine; }
 NST_EXPORT int nst_engine_threads(const nst_engine* engine) { return engine->pool.threads(); }
@@ -96,19 +109,18 @@ NST_EXPORT int nst_to_planar(nst_engine* engine, const float* blocked, float* pl
   });
 }
 
-NST_EXPORT int64_t nst_winograd_filter_floats(const nst_conv* conv, int tile, int backward, int expand) {
-  return nst::winograd_filter_floats(*conv, tile, backward, expand);
+NST_EXPORT int64_t nst_winograd_filter_floats(const nst_conv* conv, int tile, int backward, int form) {
+  return nst::winograd_filter_floats(*conv, tile, backward, form);
 }
 NST_EXPORT int nst_winograd_pack(nst_engine* engine, const nst_conv* conv, int tile, int backward,
-                                 int expand, const float* weights, float* packed) {
-  return guarded(engine,
-                 [&] { nst::winograd_pack(*engine, *conv, tile, backward, expand, weights, packed); });
+                                 int form, const float* weights, float* packed) {
+  return guarded(engine, [&] { nst::winograd_pack(*engine, *conv, tile, backward, form, weights, packed); });
 }
-NST_EXPORT int nst_winograd(nst_engine* engine, const nst_conv* conv, int tile, int backward, int expanded,
+NST_EXPORT int nst_winograd(nst_engine* engine, const nst_conv* conv, int tile, int backward, int form,
                             const float* source, const nst_gate* gate, const float* packed, const float* bias,
                             float* target, int flags) {
   return guarded(engine, [&] {
-    nst::winograd(*engine, *conv, tile, backward, expanded, {source, of(gate), packed, bias, target, flags});
+    nst::winograd(*engine, *conv, tile, backward, form, {source, of(gate), packed, bias, target, flags});
   });
 }
 

@@ -76,6 +76,7 @@ int nst_abi_version(void);
 const char* nst_isa(void);
 int nst_lanes(void);
 const char* nst_best_isa(void); /* the widest instruction set of this processor, whatever this library's is */
+int nst_has_bf16(void); /* whether this library and this processor have NST_BF16 */
 nst_engine* nst_engine_create(int threads); /* NULL if there is no memory */
 void nst_engine_destroy(nst_engine*);
 int nst_engine_threads(const nst_engine*);
@@ -96,12 +97,14 @@ int nst_to_planar(nst_engine*, const float* blocked, float* planar, int64_t imag
 
 /* ---- winograd.cpp: 3x3, stride 1, no dilation ----
  * `backward` 0: in -> out with the filters as they are. 1: the gradient of in from the gradient of out.
- * Filters are packed once into 9 taps per pair of channels (`_pack`); with `expand` they are kept transformed
- * ((tile+2)^2 per pair), without it each call transforms them on the fly. tile is 2, 4 or 6. */
-int64_t nst_winograd_filter_floats(const nst_conv*, int tile, int backward, int expand);
-int nst_winograd_pack(nst_engine*, const nst_conv*, int tile, int backward, int expand,
-                      const float* weights, float* packed);
-int nst_winograd(nst_engine*, const nst_conv*, int tile, int backward, int expanded, const float* source,
+ * Filters are packed once (`_pack`). NST_TAPS: 9 per pair of channels, transformed on the fly by each call.
+ * NST_EXPANDED: kept transformed, (tile+2)^2 per pair. NST_BF16: kept transformed and rounded to bfloat16, as the
+ * transformed input then is; sums stay fp32. tile is 2, 4 or 6; with NST_BF16 4. */
+enum { NST_TAPS = 0, NST_EXPANDED = 1, NST_BF16 = 2 };
+int64_t nst_winograd_filter_floats(const nst_conv*, int tile, int backward, int form);
+int nst_winograd_pack(nst_engine*, const nst_conv*, int tile, int backward, int form, const float* weights,
+                      float* packed);
+int nst_winograd(nst_engine*, const nst_conv*, int tile, int backward, int form, const float* source,
                  const nst_gate*, const float* packed, const float* bias, float* target, int flags);
 
 /* ---- convolution.cpp: every geometry, blocked to blocked ---- */

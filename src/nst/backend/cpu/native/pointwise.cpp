@@ -63,7 +63,8 @@ class Pointwise {
     const int width = panel_width(panel, s_.out);
     const int64_t plane = s_.pixels * kBlock, first = panel * (kPanel / kBlock);
     float* const target = args_.target + span.image * s_.out_stride + first * plane + span.first * kBlock;
-    rows_times_panel(GroupedRows{rows, depth_}, 0, depth_, args_.packed + panel_offset(panel, depth_ * kBlock), width,
+    const GroupedRows<Fp32> operands{rows, depth_};
+    rows_times_panel(operands, 0, depth_, args_.packed + panel_offset(panel, depth_ * kBlock), width,
                      target, plane, span.count, args_.flags & NST_ACCUMULATE);
     if (!args_.bias && !(args_.flags & NST_RELU) && !writes_gate_) return;
     for (int64_t q = 0; q < width / kBlock; ++q)

@@ -12,7 +12,9 @@
 // once per block, as 9 taps, and a piece of them at a time is expanded into the L2 cache just before it is used:
 // that costs less than to read four or seven times as much from memory.
 #include <algorithm>
+#include <stdexcept>
 
+#include "bf16.h"
 #include "engine.h"
 #include "kernels.h"
 #include "microkernel.h"
@@ -22,14 +24,12 @@
 namespace nst {
 namespace {
 
-template <int M>
+template <int M, class Operands>
 class WinogradConvolution {
  public:
-  WinogradConvolution(Engine& engine, const nst_conv& conv, bool backward, bool expanded,
-                      const BlockedConvolution& args)
-      : engine_(engine), s_(conv, backward), tiles_(s_, backward, args), packed_(args.packed), expanded_(expanded) {
-    blocks_ = padded(s_.in) / kBlock;
-  }
+  WinogradConvolution(Engine& engine, const nst_conv& conv, bool backward, int form, const BlockedConvolution& args)
+      : engine_(engine), s_(conv, backward), tiles_(s_, backward, args), packed_(args.packed),
+        expanded_(form != NST_TAPS), rows_(filter_rows(s_.in, form)), blocks_(padded(s_.in) / kBlock) {}
 
   void run() {
     if (expanded_ && ceil_div(tiles_.count(), cached_tiles()) >= 2 * engine_.pool.threads())
@@ -52,7 +52,7 @@ class WinogradConvolution {
     int64_t product_block() const { return tiles * kBlock; }
     int64_t product_stride() const { return tiles * kPanel + 48; }
     int64_t products() const { return kFrequencies * product_stride(); }
-    int64_t input_stride() const { return blocks * tiles * kBlock + 80; }
+    int64_t input_stride() const { return round_up(blocks * tiles * Operands::kWords, kBlock) + 80; }
     int64_t inputs() const { return kFrequencies * input_stride(); }
   };
 
@@ -64,7 +64,7 @@ class WinogradConvolution {
 
   // Tiles of a block in which V stays within a quarter of the L2 cache, if one register group does.
   int64_t cached_tiles() const {
-    const int64_t bytes_per_tile = kFrequencies * padded(s_.in) * 4;
+    const int64_t bytes_per_tile = kFrequencies * blocks_ * Operands::kWords * 4;
     return kRows * std::clamp<int64_t>((int64_t{256} << 10) / bytes_per_tile / kRows, 1, 8);
   }
 
@@ -119,7 +119,7 @@ class WinogradConvolution {
     for (int64_t group = 0, row = range.begin; group < groups.count; row += groups.size(group++)) {
       const int size = groups.size(group);
       tiles_.read(block, range.first + row, range.first + row + size,
-                  inputs + (row * blocks_ + block * size) * kBlock, buffers.input_stride());
+                  inputs + (row * blocks_ + block * size) * Operands::kWords, buffers.input_stride());
     }
   }
 
@@ -127,8 +127,8 @@ class WinogradConvolution {
   void finish_panel(const Buffers& buffers, const float* inputs, float* products, int64_t panel,
                     const Range& range) const {
     const int width = panel_width(panel, s_.out);
-    const float* const filters = packed_ + filter_offset(panel, s_.in, expanded_ ? kFrequencies : kTaps);
-    const int64_t stride = frequency_stride(s_.in, width);
+    const float* const filters = packed_ + filter_offset(panel, rows_, expanded_ ? kFrequencies : kTaps);
+    const int64_t stride = frequency_stride(rows_, width);
     if (expanded_)
       for (int pair = 0; pair <= M / 2; ++pair)
         multiply(buffers, inputs, range, pair, 0, blocks_, filters + pair * kPairRows * stride, stride, width,
@@ -149,7 +149,7 @@ class WinogradConvolution {
         const int64_t depth = std::min(kExpandedBlocks, blocks_ - block);
         const int64_t stride = frequency_stride(depth * kBlock, width);
         for (int k = 0; k < width; k += strip)
-          expand_filters<M>(taps + (k * blocks_ + block * strip) * kBlock, frequency_stride(s_.in, width),
+          expand_filters<M>(taps + (k * blocks_ + block * strip) * kBlock, frequency_stride(rows_, width),
                             depth * kBlock * strip, pair, expanded + k * depth * kBlock, stride);
         multiply(buffers, inputs, range, pair, block, depth, expanded, stride, width, products);
       }
@@ -161,7 +161,8 @@ class WinogradConvolution {
                 int64_t depth, const float* filters, int64_t stride, int width, float* products) const {
     for (int i = 0; i < kPairRows; ++i, filters += stride) {
       const int64_t f = pair_frequency<M>(pair, i / A) * A + i % A;
-      const GroupedRows rows{inputs + f * buffers.input_stride() + range.begin * blocks_ * kBlock, blocks_};
+      const float* const first = inputs + f * buffers.input_stride() + range.begin * blocks_ * Operands::kWords;
+      const GroupedRows<Operands> rows{first, blocks_};
       rows_times_panel(rows, block, depth, filters, width, products + f * buffers.product_stride(),
                        buffers.product_block(), range.count(), block > 0);
     }
@@ -174,22 +175,26 @@ class WinogradConvolution {
 
   Engine& engine_;
   const WinogradShape s_;
-  const WinogradTiles<M> tiles_;
+  const WinogradTiles<M, Operands> tiles_;
   const float* const packed_;
   const bool expanded_;
-  int64_t blocks_;
+  const int64_t rows_, blocks_;  // of a panel's weights; of input channels
 };
 
 }  // namespace
 
-void winograd(Engine& engine, const nst_conv& conv, int tile, bool backward, bool expanded,
+void winograd(Engine& engine, const nst_conv& conv, int tile, bool backward, int form,
               const BlockedConvolution& args) {
+#if NST_LANES == 16
+  if (form == NST_BF16) return WinogradConvolution<4, Bf16>(engine, conv, backward, form, args).run();
+#endif
+  if (form == NST_BF16) throw std::runtime_error("these kernels have no bf16");
   if (tile == 2)
-    WinogradConvolution<2>(engine, conv, backward, expanded, args).run();
+    WinogradConvolution<2, Fp32>(engine, conv, backward, form, args).run();
   else if (tile == 4)
-    WinogradConvolution<4>(engine, conv, backward, expanded, args).run();
+    WinogradConvolution<4, Fp32>(engine, conv, backward, form, args).run();
   else
-    WinogradConvolution<6>(engine, conv, backward, expanded, args).run();
+    WinogradConvolution<6, Fp32>(engine, conv, backward, form, args).run();
 }
 
 }  // namespace nst

@@ -2,7 +2,9 @@
 
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 
+#include "bf16.h"
 #include "engine.h"
 #include "winograd_transforms.h"
 
@@ -61,8 +63,8 @@ Channels channels_of(const nst_conv& conv, bool backward) {
 void pack_taps(const nst_conv& conv, bool backward, int64_t panel, const float* weights, float* taps) {
   const auto [in, out] = channels_of(conv, backward);
   const int width = panel_width(panel, out);
-  const int64_t stride = frequency_stride(in, width);
-  std::memset(taps, 0, sizeof(float) * panel_floats(in, width, kTaps));
+  const int64_t stride = frequency_stride(padded(in), width);
+  std::memset(taps, 0, sizeof(float) * panel_floats(padded(in), width, kTaps));
   for (int64_t column = 0; column < std::min<int64_t>(width, out - panel * kPanel); ++column)
     for (int64_t c = 0; c < in; ++c) {
       const int64_t k = panel * kPanel + column;
@@ -72,38 +74,58 @@ void pack_taps(const nst_conv& conv, bool backward, int64_t panel, const float* 
     }
 }
 
+// One panel's expanded filters with neighbouring input channels put into one word.
+void pair_channels(const float* expanded, int64_t rows, int width, int frequencies, float* packed) {
+#if NST_LANES == 16
+  for (int f = 0; f < frequencies; ++f) {
+    const float* const source = expanded + f * frequency_stride(2 * rows, width);
+    float* const target = packed + f * frequency_stride(rows, width);
+    for (int64_t row = 0; row < rows; ++row)
+      for (int k = 0; k < width; ++k)
+        target[row * width + k] = bf16_pair(source[2 * row * width + k], source[(2 * row + 1) * width + k]);
+  }
+#else
+  (void)expanded, (void)rows, (void)width, (void)frequencies, (void)packed;
+  throw std::runtime_error("these kernels have no bf16");
+#endif
+}
+
 template <int M>
-void pack(Engine& engine, const nst_conv& conv, bool backward, bool expand, const float* weights,
-          float* packed) {
+void pack(Engine& engine, const nst_conv& conv, bool backward, int form, const float* weights, float* packed) {
   constexpr int frequencies = (M + 2) * (M + 2);
   const auto [in, out] = channels_of(conv, backward);
-  const int64_t scratch = expand ? panel_floats(in, kPanel, kTaps) : 0;
+  const int64_t depth = padded(in), rows = filter_rows(in, form);
+  const int64_t taps_size = form == NST_TAPS ? 0 : panel_floats(depth, kPanel, kTaps);
+  const int64_t scratch = taps_size + (form == NST_BF16 ? panel_floats(depth, kPanel, frequencies) : 0);
   float* const arena = engine.arena.take(scratch * engine.pool.threads());
-  engine.pool.run(panel_count(out), [&, in = in, out = out](int64_t panel, int worker) {
-    if (!expand) {
-      pack_taps(conv, backward, panel, weights, packed + filter_offset(panel, in, kTaps));
+  engine.pool.run(panel_count(out), [&, out = out](int64_t panel, int worker) {
+    if (form == NST_TAPS) {
+      pack_taps(conv, backward, panel, weights, packed + filter_offset(panel, depth, kTaps));
       return;
     }
     float* const taps = arena + worker * scratch;
     pack_taps(conv, backward, panel, weights, taps);
-    const int64_t stride = frequency_stride(in, panel_width(panel, out));
-    float* const expanded = packed + filter_offset(panel, in, frequencies);
+    const int width = panel_width(panel, out);
+    const int64_t stride = frequency_stride(depth, width);
+    float* const target = packed + filter_offset(panel, rows, frequencies);
+    float* const expanded = form == NST_BF16 ? taps + taps_size : target;
     for (int pair = 0; pair <= M / 2; ++pair)
       expand_filters<M>(taps, stride, stride, pair, expanded + pair * 2 * (M + 2) * stride, stride);
+    if (form == NST_BF16) pair_channels(expanded, rows, width, frequencies, target);
   });
 }
 
 }  // namespace
 
-int64_t winograd_filter_floats(const nst_conv& conv, int tile, bool backward, bool expand) {
+int64_t winograd_filter_floats(const nst_conv& conv, int tile, bool backward, int form) {
   const auto [in, out] = channels_of(conv, backward);
-  return filter_floats(in, out, expand ? (tile + 2) * (tile + 2) : kTaps);
+  return filter_floats(filter_rows(in, form), out, form == NST_TAPS ? kTaps : (tile + 2) * (tile + 2));
 }
 
-void winograd_pack(Engine& engine, const nst_conv& conv, int tile, bool backward, bool expand,
-                   const float* weights, float* packed) {
+void winograd_pack(Engine& engine, const nst_conv& conv, int tile, bool backward, int form, const float* weights,
+                   float* packed) {
   const auto run = tile == 2 ? pack<2> : tile == 4 ? pack<4> : pack<6>;
-  run(engine, conv, backward, expand, weights, packed);
+  run(engine, conv, backward, form, weights, packed);
 }
 
 }  // namespace nst

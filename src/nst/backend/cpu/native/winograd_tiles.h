@@ -33,7 +33,7 @@ struct WinogradShape {
 // Outputs larger than this would only push the inputs out of the cache.
 constexpr int64_t kStreamBytes = int64_t{16} << 20;
 
-template <int M>
+template <int M, class Operands>
 class WinogradTiles {
  public:
   static constexpr int A = M + 2;
@@ -49,7 +49,7 @@ class WinogradTiles {
   int64_t count() const { return s_.images * per_image_; }
 
   // Frequencies of the tiles [first, last) of one block of channels, what the gate holds back left out:
-  // target[frequency * stride + tile * 16].
+  // target[frequency * stride + tile * words].
   void read(int64_t block, int64_t first, int64_t last, float* target, int64_t stride) const {
     if (reads_gate_ && args_.flags & NST_POOLED)
       read_tiles<Form::kPooled>(block, first, last, target, stride);
@@ -83,7 +83,7 @@ class WinogradTiles {
   void read_tiles(int64_t block, int64_t first, int64_t last, float* target, int64_t stride) const {
     const int64_t source_h = F == Form::kPooled ? ceil_div(s_.in_h, 2) : s_.in_h;
     const int64_t source_w = F == Form::kPooled ? ceil_div(s_.in_w, 2) : s_.in_w;
-    for (int64_t t = first; t < last; ++t, target += kBlock) {
+    for (int64_t t = first; t < last; ++t, target += Operands::kWords) {
       const Place at = place(t);
       const float* const source = args_.source + at.image * s_.in_stride + block * source_h * source_w * kBlock;
       const uint16_t* const gate = gate_at(args_.gate, at.image, block * s_.in_h * s_.in_w);
@@ -130,7 +130,7 @@ class WinogradTiles {
       Vec row[A];
       Winograd<M>::input(columns + i * A, row, 1);
 #pragma GCC unroll 8
-      for (int j = 0; j < A; ++j) store(target + (i * A + j) * stride, row[j]);
+      for (int j = 0; j < A; ++j) Operands::store(target + (i * A + j) * stride, row[j]);
     }
   }
 
