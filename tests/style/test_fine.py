@@ -54,7 +54,7 @@ def test_it_finds_its_layers_in_every_model(model: str) -> None:
     assert len(objective.style) == 5
     shallow, deep = StyleTransferParameter.W2, StyleTransferParameter.GRAM
     assert [tap.statistic for tap in objective.style] == [shallow] * 3 + [deep] * 2
-    assert [tap.weight for tap in objective.style] == [4, 2, 1, 0.5, 0.25]
+    assert [tap.weight for tap in objective.style] == [4, 2, 1, 1, 0.25]
 
 
 def test_its_sizes_rise_by_the_root_of_two() -> None:
