@@ -41,7 +41,9 @@ class WinogradTiles {
 
   // `backward` says that the gate is read, not written.
   WinogradTiles(const WinogradShape& shape, bool backward, const BlockedConvolution& args)
-      : s_(shape), args_(args), reads_gate_(backward && args.gate.bits), writes_gate_(!backward && args.gate.bits), across_(ceil_div(s_.out_w, M)), per_image_(ceil_div(s_.out_h, M) * across_) {
+      : s_(shape), args_(args), reads_gate_(backward && args.gate.bits),
+        writes_gate_(!backward && args.gate.bits), across_(ceil_div(s_.out_w, M)),
+        per_image_(ceil_div(s_.out_h, M) * across_) {
     const int64_t pixels = s_.images * s_.out_h * s_.out_w / (writes_pooled() ? 4 : 1);
     stream_ = !(args_.flags & NST_ACCUMULATE) && pixels * padded(s_.out) * 4 > kStreamBytes;
   }
