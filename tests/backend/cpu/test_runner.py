@@ -170,6 +170,16 @@ def test_a_layer_that_the_engine_does_not_know_finds_what_was_put_off(cpu: CpuBa
         assert same(net, reference, "data", "diff")
 
 
+def test_a_loss_weight_on_a_gram_matrix_counts_what_this_run_computes(cpu: CpuBackend) -> None:
+    text = POOLED.replace('name: "g2"', 'name: "g2" loss_weight: 3')
+    net = build(cpu, text, recycle_gradients=True)
+    reference = build(NumpyBackend(), text, dtype=np.float64)
+    for seed in range(3):
+        for n in (net, reference):
+            fill(n, seed)
+        assert net.forward_from_to() == pytest.approx(reference.forward_from_to(), rel=1e-5)
+
+
 def test_a_view_that_is_kept_shows_a_map_that_is_only_pooled(cpu: CpuBackend) -> None:
     net = build(cpu, POOLED, recycle_gradients=True)
     reference = build(NumpyBackend(), POOLED, dtype=np.float64)

@@ -95,8 +95,9 @@ class Twins:
         return array
 
     def overwrite_planar(self, memory: MemoryLike, blob: BlobLike) -> FloatArray:
-        """The planar array to be overwritten by the engine; what was there is forgotten."""
-        memory.pending, memory.exposed = None, True
+        """The planar array to be overwritten by the engine; what was there is forgotten. Whoever looks at it
+        waits for the call that does so."""
+        memory.pending, memory.exposed = self.engine.settle, True
         array: FloatArray = memory.raw(blob.shape, blob.backend, blob.dtype)
         return array
 
