@@ -39,7 +39,7 @@ class _Watch:
 
     def __init__(self, engine: Engine, runner: Any) -> None:
         self.spent: dict[tuple[str, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
-        self._kernels = 0.0
+        self.kernels = 0.0
         engine.call = self._timed_call(engine.call)  # type: ignore[method-assign]
         for direction in ("forward", "backward"):
             setattr(runner, direction, self._timed_step(direction, getattr(runner, direction)))
@@ -48,16 +48,18 @@ class _Watch:
         def timed(*arguments: object) -> None:
             begin = time.perf_counter()
             call(*arguments)
-            self._kernels += time.perf_counter() - begin
+            self.kernels += time.perf_counter() - begin
 
         return timed
 
     def _timed_step(self, direction: str, run: Callable[..., bool]) -> Callable[..., bool]:
         def timed(step: Any, *arguments: object) -> bool:
-            begin, kernels = time.perf_counter(), self._kernels
+            if step is None:  # a layer of which the runner knows nothing
+                return run(step, *arguments)
+            begin, kernels = time.perf_counter(), self.kernels
             done = run(step, *arguments)
             record = self.spent[direction, step.index]
-            record[0] += self._kernels - kernels
+            record[0] += self.kernels - kernels
             record[1] += time.perf_counter() - begin
             return done
 
@@ -69,9 +71,7 @@ def profile(name: str, size: int, threads: int, rounds: int, peak: float) -> lis
     backend = CpuBackend(threads)
     net = our_nets.solving_net(name, size, backend)
     runner: Any = net._runner
-    runner.batch.defers = (
-        False  # each kernel in its own step, at the price of the Python between them
-    )
+    runner.batch.defers = False  # each kernel in its own step
     watch = _Watch(backend.engine, runner)
     timings: dict[tuple[str, int], Timing] = defaultdict(Timing)
     whole: list[float] = []
@@ -85,7 +85,19 @@ def profile(name: str, size: int, threads: int, rounds: int, peak: float) -> lis
         for key, (kernels, total) in watch.spent.items():
             timings[key].kernels.append(kernels)
             timings[key].total.append(total)
-    return list(_table(name, size, net, timings, whole, peak))
+    lines = list(_table(name, size, net, timings, whole, peak))
+    runner.batch.defers = True
+    return [*lines, _in_one_go(net, watch, rounds), ""]
+
+
+def _in_one_go(net: Net, watch: _Watch, rounds: int) -> str:
+    """What a run has around the kernels, where the calls of many layers are made in one go."""
+    outside = []
+    for _ in range(rounds):
+        watch.kernels, begin = 0.0, time.perf_counter()
+        net.forward_backward()
+        outside.append(time.perf_counter() - begin - watch.kernels)
+    return f"Calls of many layers in one go, as in a run: outside {statistics.median(outside) * 1e3:.1f} ms."
 
 
 def _table(
