@@ -7,6 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
+from backend.cpu.nets import FROZEN, INPUTS, TOLERANCE, build, fill, same
 from backend.cpu.oracle import relative_error
 
 from nst.backend.cpu import CpuBackend
@@ -16,7 +17,6 @@ from nst.errors import BackendError
 from nst.io.prototxt import parse_net
 from nst.net import Net
 
-FROZEN = "param { lr_mult: 0 } param { lr_mult: 0 }"
 NET = f"""
 layer {{ name: "data" type: "Parameter" top: "data"
         parameter_param {{ shape {{ dim: 1 dim: 3 dim: 37 dim: 45 }} filler {{ type: "gaussian" }} }} }}
@@ -58,38 +58,6 @@ layer {{ name: "l2" type: "EuclideanLoss" bottom: "g2" bottom: "t2" top: "l2" lo
 layer {{ name: "l3" type: "EuclideanLoss" bottom: "g3" bottom: "t3" top: "l3" loss_weight: 2e5 }}
 """
 TRAINED = NET.replace(FROZEN, "")
-POOLED = f"""
-layer {{ name: "data" type: "Parameter" top: "data"
-        parameter_param {{ shape {{ dim: 1 dim: 3 dim: 37 dim: 45 }} filler {{ type: "gaussian" }} }} }}
-layer {{ name: "c1" type: "Convolution" bottom: "data" top: "c1" {FROZEN} convolution_param {{
-        num_output: 20 kernel_size: 3 pad: 1 weight_filler {{ type: "msra" }}
-        bias_filler {{ type: "gaussian" std: 0.1 }} }} }}
-layer {{ name: "r1" type: "ReLU" bottom: "c1" top: "c1" }}
-layer {{ name: "p1" type: "Pooling" bottom: "c1" top: "p1" pooling_param {{ kernel_size: 2 stride: 2 }} }}
-layer {{ name: "c2" type: "Convolution" bottom: "p1" top: "c2" {FROZEN} convolution_param {{
-        num_output: 35 kernel_size: 3 pad: 1 weight_filler {{ type: "msra" }} }} }}
-layer {{ name: "r2" type: "ReLU" bottom: "c2" top: "c2" }}
-layer {{ name: "p2" type: "Pooling" bottom: "c2" top: "p2" pooling_param {{ kernel_size: 2 stride: 2 }} }}
-layer {{ name: "g2" type: "Gram" bottom: "p2" top: "g2" gram_param {{ normalize: HW }} }}
-layer {{ name: "t" type: "Input" top: "t1" input_param {{ shape {{ dim: 1 dim: 35 dim: 35 }} }} }}
-layer {{ name: "l2" type: "EuclideanLoss" bottom: "g2" bottom: "t1" top: "l2" }}
-"""
-INPUTS = ("data", "t1", "t2", "t3", "tc", "tp")
-TOLERANCE = 1e-4
-"""Of a whole net in float32 against float64, a dozen layers deep."""
-
-
-def build(backend: CpuBackend | NumpyBackend, text: str = NET, **options: object) -> Net:
-    net = Net(parse_net(text), backend=backend, rng=RandomSource(3), **options)
-    net.forward_from_to(0, 0)  # from here on the blob of the PARAMETER is its picture
-    fill(net, 0)
-    return net
-
-
-def fill(net: Net, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    for name in (name for name in INPUTS if name in net.blobs):
-        net.blobs[name].data[...] = rng.standard_normal(net.blobs[name].shape)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +67,7 @@ def cpu() -> CpuBackend:
 
 @pytest.fixture
 def reference() -> Net:
-    return build(NumpyBackend(), dtype=np.float64)
-
-
-def same(net: Net, reference: Net, blob: str, side: str = "data") -> bool:
-    got, expected = (getattr(n.blobs[blob], side) for n in (net, reference))
-    return relative_error(got, expected) < TOLERANCE
+    return build(NumpyBackend(), NET, dtype=np.float64)
 
 
 def feature_blobs(net: Net) -> list[str]:
@@ -112,7 +75,7 @@ def feature_blobs(net: Net) -> list[str]:
 
 
 def test_loss_and_every_blob_are_those_of_the_reference(cpu: CpuBackend, reference: Net) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     for seed in range(3):  # concatenation writes in place from the second run on
         fill(net, seed)
         fill(reference, seed)
@@ -129,104 +92,16 @@ def test_loss_and_every_blob_are_those_of_the_reference(cpu: CpuBackend, referen
 def test_recycled_gradients_end_in_the_same_picture_gradient(
     cpu: CpuBackend, reference: Net
 ) -> None:
-    net = build(cpu, recycle_gradients=True)
+    net = build(cpu, NET, recycle_gradients=True)
     for seed in range(3):
         fill(net, seed)
         fill(reference, seed)
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
         assert same(net, reference, "data", "diff")
-
-
-@pytest.mark.parametrize("extent", [(37, 45), (8, 8), (1, 5)], ids=str)
-def test_a_pooled_convolution_reads_its_gradient_in_halves(
-    cpu: CpuBackend, extent: tuple[int, int]
-) -> None:
-    text = POOLED.replace("dim: 37 dim: 45", f"dim: {extent[0]} dim: {extent[1]}")
-    net = build(cpu, text, recycle_gradients=True)
-    reference = build(NumpyBackend(), text, dtype=np.float64)
-    for seed in range(3):
-        fill(net, seed)
-        fill(reference, seed)
-        assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
-        assert same(net, reference, "data", "diff")
-    for blob in ("c1", "c2", "p2"):
-        assert same(net, reference, blob)
-    with pytest.raises(BackendError, match=r"'c2': its gradient was not kept"):
-        _ = net.blobs["c2"].diff
-
-
-def test_a_layer_that_the_engine_does_not_know_finds_what_was_put_off(cpu: CpuBackend) -> None:
-    text = POOLED.replace('bottom: "g2"', 'bottom: "th"').replace(
-        'layer { name: "t" type',
-        'layer { name: "th" type: "TanH" bottom: "g2" top: "th" } layer { name: "t" type',
-    )
-    net = build(cpu, text, recycle_gradients=True)
-    reference = build(NumpyBackend(), text, dtype=np.float64)
-    for seed in range(2):
-        for n in (net, reference):
-            fill(n, seed)
-            n.forward_backward()
-        assert same(net, reference, "th")
-        assert same(net, reference, "data", "diff")
-
-
-def test_a_loss_weight_on_a_gram_matrix_counts_what_this_run_computes(cpu: CpuBackend) -> None:
-    text = POOLED.replace('name: "g2"', 'name: "g2" loss_weight: 3')
-    net = build(cpu, text, recycle_gradients=True)
-    reference = build(NumpyBackend(), text, dtype=np.float64)
-    for seed in range(3):
-        for n in (net, reference):
-            fill(n, seed)
-        assert net.forward_from_to() == pytest.approx(reference.forward_from_to(), rel=1e-5)
-
-
-def test_a_view_that_is_kept_shows_a_map_that_is_only_pooled(cpu: CpuBackend) -> None:
-    net = build(cpu, POOLED, recycle_gradients=True)
-    reference = build(NumpyBackend(), POOLED, dtype=np.float64)
-    view = net.blobs["c2"].data
-    for seed in range(2):
-        for n in (net, reference):
-            fill(n, seed)
-            n.forward_backward()
-        assert relative_error(view, reference.blobs["c2"].data) < TOLERANCE
-        assert same(net, reference, "data", "diff")
-
-
-def test_a_run_may_end_before_the_pooling(cpu: CpuBackend) -> None:
-    net = build(cpu, POOLED, recycle_gradients=True)
-    reference = build(NumpyBackend(), POOLED, dtype=np.float64)
-    for n in (net, reference):
-        n.forward_from_to(0, n.layer_index("r2"))
-    assert same(net, reference, "c2")
-    for n in (net, reference):
-        n.forward_from_to(n.layer_index("p2"))
-        n.backward_from_to()
-    assert same(net, reference, "data", "diff")
-
-
-def test_a_net_with_maps_that_were_never_written_is_freed_at_once(cpu: CpuBackend) -> None:
-    net = build(cpu, POOLED, recycle_gradients=True)
-    net.forward_backward()
-    blob = weakref.ref(net.blobs["c2"])
-    gc.disable()
-    try:
-        del net
-        assert blob() is None
-    finally:
-        gc.enable()
-
-
-def test_values_written_before_a_pooled_backward_run_count(cpu: CpuBackend) -> None:
-    net, reference = build(cpu, POOLED, recycle_gradients=True), build(NumpyBackend(), POOLED)
-    for n in (net, reference):
-        n.forward_from_to()
-        n.blobs["c2"].data[:, ::2] = 0  # closes the ReLU of every other channel
-        n.backward_from_to()
-    assert same(net, reference, "data", "diff")
 
 
 def test_a_recycled_gradient_is_an_error_and_never_a_wrong_number(cpu: CpuBackend) -> None:
-    net = build(cpu, recycle_gradients=True)
+    net = build(cpu, NET, recycle_gradients=True)
     net.forward_backward()
     with pytest.raises(BackendError, match=r"'c2': its gradient was not kept.*recycle_gradients"):
         _ = net.blobs["c2"].diff
@@ -249,7 +124,7 @@ def test_parameter_gradients_are_those_of_the_reference(cpu: CpuBackend) -> None
 def test_a_run_that_ends_before_the_relu_shows_unrectified_values(
     cpu: CpuBackend, reference: Net
 ) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     for n in (net, reference):
         n.forward_from_to(0, n.layer_index("c2"))
     assert (net.blobs["c2"].data < 0).any()
@@ -263,7 +138,7 @@ def test_a_run_that_ends_before_the_relu_shows_unrectified_values(
 def test_a_backward_run_may_start_at_a_gradient_that_the_user_wrote(
     cpu: CpuBackend, reference: Net
 ) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     for n in (net, reference):
         n.forward_from_to()
         n.blobs["p1"].diff[...] = np.random.default_rng(5).standard_normal(n.blobs["p1"].shape)
@@ -275,7 +150,7 @@ def test_a_backward_run_may_start_at_a_gradient_that_the_user_wrote(
 def test_segments_of_a_backward_run_may_be_added_to_in_between(
     cpu: CpuBackend, reference: Net
 ) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     for n in (net, reference):
         n.forward_from_to()
         n.backward_from_to(None, n.layer_index("c5"))
@@ -287,7 +162,7 @@ def test_segments_of_a_backward_run_may_be_added_to_in_between(
 
 def test_a_callback_sees_what_each_layer_alone_has_made(cpu: CpuBackend, reference: Net) -> None:
     seen: dict[int, list[np.ndarray]] = {}
-    net = build(cpu)
+    net = build(cpu, NET)
     for n in (net, reference):
         n.after_forward.append(
             lambda i, n=n: seen.setdefault(i, []).append(np.array(n.tops_of(i)[0].data))
@@ -298,7 +173,7 @@ def test_a_callback_sees_what_each_layer_alone_has_made(cpu: CpuBackend, referen
 
 
 def test_values_that_the_user_writes_in_between_are_used(cpu: CpuBackend, reference: Net) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     for n in (net, reference):
         n.forward_from_to(0, n.layer_index("r1"))
         n.blobs["c1"].data[0, 4] = 2.5
@@ -311,7 +186,7 @@ def test_values_that_the_user_writes_in_between_are_used(cpu: CpuBackend, refere
 def test_a_view_that_is_held_shows_new_values_and_may_be_written(
     cpu: CpuBackend, reference: Net
 ) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     net.forward_from_to()
     held, picture = net.blobs["c1"].data, net.blobs["data"].data
     for n in (net, reference):
@@ -326,7 +201,7 @@ def test_a_view_that_is_held_shows_new_values_and_may_be_written(
 
 
 def test_new_weights_are_used_however_they_were_written(cpu: CpuBackend, reference: Net) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     net.forward_from_to()
     held = net.params["c2"][0].data
     for n in (net, reference):
@@ -356,7 +231,7 @@ def test_the_picture_may_change_its_size(cpu: CpuBackend) -> None:
 
 
 def test_nets_that_share_weights_share_their_packed_filters(cpu: CpuBackend) -> None:
-    first, second = build(cpu), build(cpu)
+    first, second = build(cpu, NET), build(cpu, NET)
     second.share_trained_layers_with(first)
     first.forward_from_to()
     packed = first.params["c2"][0].data_memory.native
@@ -367,7 +242,7 @@ def test_nets_that_share_weights_share_their_packed_filters(cpu: CpuBackend) -> 
 
 
 def test_filters_are_packed_once(cpu: CpuBackend) -> None:
-    net = build(cpu, recycle_gradients=True)
+    net = build(cpu, NET, recycle_gradients=True)
     net.forward_backward()
     packed = net.params["c2"][0].data_memory.native
     net.forward_backward()
@@ -375,7 +250,7 @@ def test_filters_are_packed_once(cpu: CpuBackend) -> None:
 
 
 def test_inner_values_stay_in_the_engines_layout_until_someone_looks(cpu: CpuBackend) -> None:
-    net = build(cpu, recycle_gradients=True)
+    net = build(cpu, NET, recycle_gradients=True)
     net.forward_backward()
     net.forward_backward()
     planar = [
@@ -391,7 +266,7 @@ def test_inner_values_stay_in_the_engines_layout_until_someone_looks(cpu: CpuBac
 def test_results_are_the_same_bits_for_any_number_of_threads() -> None:
     gradients = []
     for threads in (1, 2, 3):
-        net = build(CpuBackend(threads), recycle_gradients=True)
+        net = build(CpuBackend(threads), NET, recycle_gradients=True)
         net.forward_backward()
         gradients.append(np.array(net.blobs["data"].diff))
     np.testing.assert_array_equal(gradients[1], gradients[0])
@@ -399,7 +274,7 @@ def test_results_are_the_same_bits_for_any_number_of_threads() -> None:
 
 
 def test_a_dropped_net_is_freed_without_the_garbage_collector(cpu: CpuBackend) -> None:
-    net = build(cpu)
+    net = build(cpu, NET)
     net.forward_backward()
     memory = weakref.ref(net.blobs["c2"].data_memory)
     gc.disable()
@@ -412,7 +287,7 @@ def test_a_dropped_net_is_freed_without_the_garbage_collector(cpu: CpuBackend) -
 def test_an_error_in_the_middle_of_a_run_leaves_the_net_usable(
     cpu: CpuBackend, reference: Net
 ) -> None:
-    net = build(cpu, recycle_gradients=True)
+    net = build(cpu, NET, recycle_gradients=True)
 
     def fail(index: int) -> None:
         raise RuntimeError(str(index))
