@@ -124,6 +124,15 @@ def test_a_target_without_any_variance_has_a_distance_and_a_gradient(backend: Ba
     assert np.isfinite(gradient).all()
 
 
+def test_moments_that_are_not_finite_have_no_distance(backend: Backend) -> None:
+    """A run that diverges is to be told of it, not to end in LAPACK."""
+    y = np.full((1, 3, 4), np.nan)
+    rig = LayerRig(backend, 'type: "WassersteinLoss"', [y, moments(np.ones(3), np.eye(3))])
+
+    assert np.isnan(rig.forward()[0])
+    assert np.isnan(rig.backward([1.0], [True, False])[0]).all()
+
+
 def test_moments_of_another_shape_are_refused(backend: Backend) -> None:
     with pytest.raises(ShapeError, match=r"must have one shape \(N, C, 4\)"):
         distance(backend, np.zeros((1, 3, 4)), np.zeros((1, 3, 2)))

@@ -32,11 +32,33 @@ class MeanMoments:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """Trim: what is more than `margins` (h, w) places from the edges."""
+
+    margins: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class RelativeDistance:
     """RelativeLoss of one image: squared distance over the target's own square."""
 
 
-ProgramOperation = TotalVariation | MeanMoments | RelativeDistance
+@dataclass(frozen=True)
+class TargetGate:
+    """Event: the top is the first bottom; the gradient passes where the second is not zero."""
+
+
+@dataclass(frozen=True)
+class WassersteinDistance:
+    """WassersteinLoss with the ridge's `epsilon`; `relative`: over the target's mean square."""
+
+    epsilon: float
+    relative: bool
+
+
+ProgramOperation = (
+    TotalVariation | Inside | MeanMoments | RelativeDistance | TargetGate | WassersteinDistance
+)
 """What programs know besides the operations of runners."""
 
 

@@ -16,10 +16,12 @@ Source    Olkin, Pukelsheim 1982; as a style term V. Marron 2017 and crowsonkb/s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from nst.backend import Array
+from nst.backend.covariance_root import CovarianceRoot
 from nst.core import Blob, Shape
 from nst.layers.moment_distance import MomentDistance
 
@@ -63,6 +65,10 @@ class WassersteinLoss(MomentDistance):
     def _distance(self, y: Array, target: _Target) -> tuple[float, Array]:
         """The distance of one item, and its gradient (C, 1 + C)."""
         xp = self.backend.xp
+        if not bool(
+            xp.isfinite(y).all()
+        ):  # LAPACK would raise; of a loss that is NaN somebody is told
+            return math.nan, xp.full_like(y, math.nan)
         mean = y[:, 0]
         covariance = (y[:, 1:] + y[:, 1:].T) / 2 - xp.outer(mean, mean) + target.ridge
         values, vectors = xp.linalg.eigh(target.root @ covariance @ target.root)
@@ -78,22 +84,10 @@ class WassersteinLoss(MomentDistance):
         return float(distance) * scale, slope * scale
 
 
-class _Target:
-    """What is needed of one target (C, 1 + C): mean, root and trace of its covariance, its size.
-
-    `floor` is below every eigenvalue of T^1/2 S T^1/2 that is more than rounding, since S >= eps I.
-    """
+class _Target(CovarianceRoot):
+    """A root, with the moments that it was taken of."""
 
     def __init__(self, xp: Any, moments: Array, epsilon: float) -> None:
+        super().__init__(xp, moments, epsilon)
         self.moments = moments.copy()
-        exact = moments.astype("float64")
-        self.mean = exact[:, 0]
-        covariance = exact[:, 1:] - xp.outer(self.mean, self.mean)
-        share = epsilon * max(float(covariance.trace()), 0.0) / len(exact)
-        self.ridge = share * xp.eye(len(exact))
-        values, vectors = xp.linalg.eigh(covariance + self.ridge)
-        values = values.clip(share, None)
-        self.root = (vectors * values**0.5) @ vectors.T
-        self.trace = float(values.sum())
-        self.floor = max(0.5 * share * float(values[0]), 1e-24 * float(values[-1]) ** 2, 1e-300)
-        self.mean_square = float(exact[:, 1:].trace())
+        self.ridge = self.share * xp.eye(len(moments))

@@ -7,12 +7,15 @@ from functools import partial
 
 from nst.backend.operations import Border, Operation, Step
 from nst.backend.programs import (
+    Inside,
     MeanMoments,
     Program,
     ProgramLayer,
     ProgramOperation,
     RelativeDistance,
+    TargetGate,
     TotalVariation,
+    WassersteinDistance,
 )
 from nst.core import Blob, Layer
 from nst.layers.euclidean_loss import EuclideanLoss
@@ -23,10 +26,12 @@ from nst.layers.pad import Pad
 from nst.layers.parameter import Parameter
 from nst.layers.relative_loss import RelativeLoss
 from nst.layers.split import Split
+from nst.layers.trim import Trim
 from nst.layers.tv_loss import TVLoss
+from nst.layers.wasserstein_loss import WassersteinLoss
 from nst.net.lowering import of_any_number
 from nst.net.plan import BackwardPlan, Wiring
-from nst.proto import MomentsParameter
+from nst.proto import EventParameter, MomentsParameter
 
 
 class Compilation:
@@ -81,7 +86,7 @@ def program_layers(
             ProgramLayer(
                 index=planned.index,
                 name=planned.name,
-                operation=_operation(layer, step),
+                operation=_operation(layer, step, bottoms),
                 source=source,
                 bottoms=planned.bottoms,
                 tops=planned.tops,
@@ -108,7 +113,9 @@ def _source(layer: Layer) -> str | None:
     return None if layer.is_source else ""
 
 
-def _operation(layer: Layer, step: Step | None) -> Operation | ProgramOperation | None:
+def _operation(
+    layer: Layer, step: Step | None, bottoms: Sequence[Blob]
+) -> Operation | ProgramOperation | None:
     """The operation; unlike for a runner, those of any number of bottoms may have any rank."""
     if isinstance(layer, TVLoss):
         return TotalVariation(layer.beta, layer.epsilon, layer.is_nine_point)
@@ -118,6 +125,12 @@ def _operation(layer: Layer, step: Step | None) -> Operation | ProgramOperation 
         return MeanMoments(layer.mean_scale, layer.second == MomentsParameter.FULL)
     if isinstance(layer, RelativeLoss):
         return RelativeDistance()
+    if isinstance(layer, Trim):
+        return Inside(layer.margins(bottoms[0].shape))
+    if isinstance(layer, Event) and layer.gate == EventParameter.TARGET_NONZERO:
+        return TargetGate()
+    if isinstance(layer, WassersteinLoss):
+        return WassersteinDistance(layer.epsilon, layer.relative)
     if step is not None:
         return step.operation
     return of_any_number(layer) if isinstance(layer, Split | EuclideanLoss | Event) else None

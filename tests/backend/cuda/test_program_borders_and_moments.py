@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from backend.cuda.host_device import HostDevice
-from backend.cuda.test_program import PICTURE, convolution, pooling
+from backend.cuda.test_program import PICTURE, convolution, gram_loss, pooling
 
 from nst.backend import Backend
 from nst.backend.cuda.backend import CudaBackend
@@ -70,6 +70,32 @@ def test_a_net_with_borders_and_moments_is_the_reference(mode: str, precision: s
     assert isinstance(program, CudaProgram)
     own_code = {net.layers[index].type for index in program.run.foreign}
     assert own_code == {"EuclideanLoss"}  # of 17 * 18 numbers, which do not fill groups of eight
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_trimmed_maps_are_the_reference(precision: str) -> None:
+    """A margin that is all but one place of the smaller map; features that are read with and without it."""
+    trim = """
+layer {{ name: "{0}" type: "Trim" bottom: "{1}" top: "{0}" trim_param {{ margin: {2} }} }}"""
+    text = (
+        PICTURE
+        + convolution("c1", "data", 16)
+        + trim.format("inside1", "c1", 2)
+        + convolution("c2", "c1", 20, "kernel_size: 3 stride: 8")
+        + trim.format("inside2", "c2", 9)
+        + gram_loss("inside1", 16, 3.0)
+        + gram_loss("c1", 16, 2.0)
+        + gram_loss("inside2", 20, 5.0)
+    )
+    loss, gradient, net = run(CudaBackend(HostDevice(), precision=precision), text, times=3)
+    expected_loss, expected, _ = run(NumpyBackend(), text)
+    assert net.blobs["inside2"].shape == (1, 20, 1, 2)
+    assert loss == pytest.approx(expected_loss, rel=TOLERANCE[precision])
+    error = np.linalg.norm(gradient - expected) / np.linalg.norm(expected)
+    assert error < TOLERANCE[precision]
+    program = net._compilation.current
+    assert isinstance(program, CudaProgram)
+    assert not program.run.foreign
 
 
 def test_other_moments_run_by_the_layer_in_the_middle() -> None:

@@ -102,8 +102,8 @@ class Builder:
         self.tape.add(name, bind, [a for a in arguments if not isinstance(a, int | float)])
 
     def call(self, label: str, work: Launch, *places: Place) -> None:
-        """Work of any kind that launches on the device's stream."""
-        self.tape.add(label, lambda: work, places)
+        """Work of any kind that launches on the device's stream, and may wait for it."""
+        self.tape.add(label, lambda: work, places, may_wait=True)
 
     def partials(self, count: int) -> tuple[Buffer, int]:
         """A buffer for the partial sums over `count` threads' worth of work, and how many there are."""

@@ -7,7 +7,8 @@ written into one buffer, by kernels that add and that apply the ReLU's gate on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from nst.backend.cuda.device import Device, Precision
 from nst.backend.cuda.graphs import ITEM_BYTES
 from nst.backend.cuda.program.builder import Builder
 from nst.backend.cuda.program.places import Buffer, Pinned
-from nst.backend.cuda.program.values import Gate, Term, Value
+from nst.backend.cuda.program.values import Gate, Roots, Term, Value
 from nst.backend.programs import ProgramLayer
 
 
@@ -23,9 +24,25 @@ class Unsupported(Exception):
     """The layer cannot be compiled so; its own code is taken."""
 
 
+@dataclass(frozen=True)
+class Alarms:
+    """Addresses of counters on the device for whoever reads the losses of a run; 0: nobody asks."""
+
+    not_finite: int = 0
+    """Values of the learned blobs' gradients that are not finite."""
+    unsettled: Mapping[int, int] = field(default_factory=dict)
+    """By layer: values of a matrix whose root was not found."""
+
+
+NO_ALARMS = Alarms()
+
+
 class Compiler(Builder):
     """What the operations' emitters share: the values so far, the terms to come, and by layer what the
-    forward pass leaves to the backward pass."""
+    forward pass leaves to the backward pass.
+
+    declined: numbers of layers that are to run by their own code.
+    """
 
     def __init__(
         self,
@@ -35,9 +52,11 @@ class Compiler(Builder):
         exponents: Mapping[str, int],
         *,
         calibrating: bool = False,
+        alarms: Alarms = NO_ALARMS,
+        declined: Collection[int] = (),
     ) -> None:
         super().__init__(device, precision, layers, exponents, calibrating=calibrating)
-        self.layers = layers
+        self.layers, self.alarms, self.declined = layers, alarms, declined
         self.values: dict[int, Value] = {}
         self.terms: dict[int, list[Term]] = {}
         self.seen: dict[int, Value] = {}
@@ -64,6 +83,10 @@ class Compiler(Builder):
         """Bottoms of distances, in one layout."""
         self.shares: dict[int, Pinned] = {}
         """1 / |target|^2 of relative distances."""
+        self.scaled: dict[int, int] = {}
+        """Blobs that are multiples of other blobs."""
+        self.roots: dict[int, Roots] = {}
+        """Of Wasserstein distances."""
 
     # ---- values ------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
-"""Pooling, local response normalisation, splits, joins, factors and gates."""
+"""Pooling, local response normalisation, splits, joins and factors."""
 
 from __future__ import annotations
+
+import math
 
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.convolutions import is_small_pool
@@ -8,13 +10,7 @@ from nst.backend.cuda.program.places import Buffer, Pinned
 from nst.backend.cuda.program.rectifiers import Done
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.geometry import PoolGeometry
-from nst.backend.operations import Gate as GateOperation
-from nst.backend.operations import (
-    Join,
-    Multiply,
-    Normalise,
-    Pool,
-)
+from nst.backend.operations import Join, Multiply, Normalise, Pool
 from nst.backend.programs import ProgramLayer
 
 MOST_TAPS = 255
@@ -178,44 +174,31 @@ class _Channels(Term):
 
 
 def multiply_forward(compiler: Compiler, layer: ProgramLayer) -> None:
-    """y = factor * x; nothing at all for a factor of 1."""
+    """y = factor * x; nothing at all for a factor of 1. The power of two goes with the factor's."""
     operation = layer.operation
     assert isinstance(operation, Multiply)
-    x = compiler.value(layer.bottoms[0])
-    if operation.factor == 1.0 and x.is_map:
+    number, factor = layer.bottoms[0], operation.factor
+    x = compiler.map_of(number) if compiler.is_input(number) else compiler.value(number)
+    if not x.in_groups:
+        raise Unsupported
+    if factor != 0 and layer.tops[0] != number:
+        compiler.scaled[layer.tops[0]] = number
+    if factor == 1.0 and x.is_map:
         compiler.values[layer.tops[0]] = x
         return
-    if not x.is_map:
-        raise Unsupported
-    y = compiler.new_like(x)
-    compiler.combine(x, operation.factor, None, 0.0, y)
+    exponent = x.exponent - math.frexp(factor)[1] if x.is_map else x.exponent
+    y = compiler.new_like(x, exponent)
+    compiler.combine(x, factor * 2.0 ** (exponent - x.exponent), None, 0.0, y)
     compiler.values[layer.tops[0]] = y
 
 
 def multiply_backward(compiler: Compiler, layer: ProgramLayer) -> None:
     operation = layer.operation
     assert isinstance(operation, Multiply)
-    _pass_on(compiler, layer, operation.back, None)
+    pass_on(compiler, layer, operation.back, None)
 
 
-def gate_forward(compiler: Compiler, layer: ProgramLayer) -> None:
-    """EVENT: its top is its bottom. The values stay for the gate."""
-    x = compiler.value(layer.bottoms[0])
-    if not x.in_groups:
-        raise Unsupported
-    compiler.values[layer.tops[0]] = x
-    compiler.shared[layer.tops[0]] = layer.bottoms[0]
-    compiler.gated[layer.index] = x
-
-
-def gate_backward(compiler: Compiler, layer: ProgramLayer) -> None:
-    operation = layer.operation
-    assert isinstance(operation, GateOperation)
-    x = compiler.gated[layer.index]
-    _pass_on(compiler, layer, 1.0, Gate(values=x) if operation.gate == "feature" else None)
-
-
-def _pass_on(compiler: Compiler, layer: ProgramLayer, factor: float, gate: Gate | None) -> None:
+def pass_on(compiler: Compiler, layer: ProgramLayer, factor: float, gate: Gate | None) -> None:
     """Leaves the gradient of the top, times a factor and behind a gate, as a term of the bottom."""
     number = layer.tops[0]
     if not compiler.has_gradient(number):

@@ -1,6 +1,6 @@
 """Layers that run by their own code, on planar blobs, in the middle of a program.
 
-They make memory and may wait for the device, so that a program that holds one is not recorded.
+They make memory and may wait for the device, so that they are not recorded; what is before and after them is.
 """
 
 from __future__ import annotations

@@ -7,9 +7,11 @@ from nst.backend.cuda.program import (
     convolutions,
     features,
     foreign,
+    gates,
     losses,
     moments,
     rectifiers,
+    wasserstein,
 )
 from nst.backend.cuda.program.compiler import Compiler, Emitter, Unsupported
 from nst.backend.cuda.program.places import Pinned
@@ -28,10 +30,13 @@ from nst.backend.operations import (
     Rectify,
 )
 from nst.backend.programs import (
+    Inside,
     MeanMoments,
     ProgramLayer,
     RelativeDistance,
+    TargetGate,
     TotalVariation,
+    WassersteinDistance,
 )
 
 EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
@@ -42,13 +47,16 @@ EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
     Fork: (features.fork_forward, features.fork_backward),
     Join: (features.join_forward, features.join_backward),
     Multiply: (features.multiply_forward, features.multiply_backward),
-    Gate: (features.gate_forward, features.gate_backward),
+    Gate: (gates.forward, gates.backward),
     GramMatrix: (losses.gram_forward, losses.gram_backward),
     Distance: (losses.distance_forward, losses.distance_backward),
+    TargetGate: (gates.target_forward, gates.target_backward),
     TotalVariation: (losses.variation_forward, losses.variation_backward),
+    Inside: (borders.trim_forward, borders.trim_backward),
     Border: (borders.forward, borders.backward),
     MeanMoments: (moments.forward, moments.backward),
     RelativeDistance: (losses.relative_forward, losses.relative_backward),
+    WassersteinDistance: (wasserstein.forward, wasserstein.backward),
 }
 
 
@@ -57,7 +65,8 @@ def compile_forward(compiler: Compiler) -> None:
     for layer in compiler.layers:
         if layer.source:
             continue
-        emitters = EMITTERS.get(type(layer.operation))
+        is_declined = layer.index in compiler.declined
+        emitters = None if is_declined else EMITTERS.get(type(layer.operation))
         try:
             (emitters[0] if emitters else foreign.forward)(compiler, layer)
         except Unsupported:
@@ -66,28 +75,27 @@ def compile_forward(compiler: Compiler) -> None:
             compiler.seen[number] = compiler.value(number)
 
 
-def compile_backward(compiler: Compiler, counter: int = 0) -> None:
-    """All layers that run backward, in reverse; then the gradients of what is learned, and at the address
-    `counter`, if there is one, how many of their values are not finite."""
+def compile_backward(compiler: Compiler) -> None:
+    """All layers that run backward, in reverse; then the gradients of what is learned."""
     for layer in reversed(compiler.layers):
         if layer.runs_backward and not layer.source:
             is_own = layer.index in compiler.foreign
             (foreign.backward if is_own else EMITTERS[type(layer.operation)][1])(compiler, layer)
     for layer in compiler.layers:
         if layer.source == "parameter":
-            _write_gradient(compiler, layer, counter)
+            _write_gradient(compiler, layer)
 
 
-def _write_gradient(compiler: Compiler, layer: ProgramLayer, counter: int) -> None:
+def _write_gradient(compiler: Compiler, layer: ProgramLayer) -> None:
     """The gradient of a learned blob, planar, into its diff."""
     number = layer.tops[0]
     if compiler.has_gradient(number):
         place = compiler.memory(number, "diff")
         value = Value(layer.top_blobs[0].shape, place, False)
         compiler.sum_into(value, number)
-        if counter:
-            place_of_counter = Pinned(None, counter)
-            compiler.zero(place_of_counter)
+        if compiler.alarms.not_finite:
+            counter = Pinned(None, compiler.alarms.not_finite)
+            compiler.zero(counter)
             threads = min(1 << 18, max(256, value.groups))
-            operands = (place, place_of_counter, value.groups)
+            operands = (place, counter, value.groups)
             compiler.kernel("non_finite", threads, *operands, storage="fp32")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
 from nst.backend.cuda.device import Array, Device, Launch, Precision
-from nst.backend.cuda.program.compiler import Compiler
+from nst.backend.cuda.program.compiler import NO_ALARMS, Alarms, Compiler
 from nst.backend.cuda.program.operations import compile_backward, compile_forward
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.tape import place_buffers
@@ -20,8 +22,8 @@ from nst.errors import BackendError
 
 
 class Run:
-    """exponents: of activations and gradients. calibrating: note the largest magnitudes. counter: the address
-    of a number that tells how many values of the result are not finite."""
+    """exponents: of activations and gradients. calibrating: note the largest magnitudes. alarms: what else is
+    counted on the device. declined: numbers of layers that run by their own code."""
 
     def __init__(
         self,
@@ -31,24 +33,31 @@ class Run:
         exponents: Mapping[str, int],
         *,
         calibrating: bool = False,
-        counter: int = 0,
+        alarms: Alarms = NO_ALARMS,
+        declined: Collection[int] = (),
     ) -> None:
         self.device = device
-        compiler = Compiler(device, precision, layers, exponents, calibrating=calibrating)
+        compiler = Compiler(
+            *(device, precision, layers, exponents),
+            calibrating=calibrating,
+            alarms=alarms,
+            declined=declined,
+        )
         self._compiler = compiler
         compile_forward(compiler)
         self._boundary = len(compiler.tape.notes)
         self._goes_back = any(layer.runs_backward for layer in layers)
         if self._goes_back:
-            compile_backward(compiler, counter)
+            compile_backward(compiler)
         self._kept = compiler.keep_values()
         self.arena_bytes = place_buffers(compiler.tape.buffers)
         self._launches = self._bind()
         self.labels = [note.label for note in compiler.tape.notes]
+        self._may_wait = [note.may_wait for note in compiler.tape.notes]
         # What is bound refers to the compiler, and must not be referred to by it: all goes with the net.
         compiler.tape.notes = []
         self._refreshes, compiler.refreshes = compiler.refreshes, []
-        self._recorded: Launch | None = None
+        self._recorded: list[Launch] = []
         self._runs = 0
         self._is_fresh = False
         """Whether the buffers hold what the forward pass left."""
@@ -71,15 +80,24 @@ class Run:
         self._is_fresh = False
 
     def forward_backward(self) -> None:
-        """One by one the first time, when libraries load what they need; then as one launch."""
+        """One by one the first time, when libraries load what they need; then as few launches as can be."""
         self._begin()
-        run = self._recorded or _in_order(self._launches)
-        if self._runs == 1 and not self.foreign:
-            run = self._recorded = self.device.record(run)
-        run()
+        if self._runs == 1:
+            self._recorded = self._record()
+        for launch in self._recorded or self._launches:
+            launch()
         self._runs += 1
         self._is_fresh = False
         self._show()
+
+    def _record(self) -> list[Launch]:
+        """Every stretch of launches that never wait as one; that is all if no layer runs by its own code."""
+        recorded: list[Launch] = []
+        launches = zip(self._may_wait, self._launches, strict=True)
+        for may_wait, stretch in groupby(launches, key=itemgetter(0)):
+            work = [launch for _, launch in stretch]
+            recorded += work if may_wait else [self.device.record(_in_order(work))]
+        return recorded
 
     def has_moved(self) -> bool:
         """Whether a blob has other memory than the launches are bound to."""

@@ -23,6 +23,8 @@ class Note:
 
     bind: Callable[[], Launch]
     label: str
+    may_wait: bool = False
+    """Waits for the device or makes memory of it: it cannot be recorded."""
 
 
 class Tape:
@@ -36,7 +38,14 @@ class Tape:
         self.buffers.append(result)
         return result
 
-    def add(self, label: str, bind: Callable[[], Launch], places: Iterable[Place]) -> None:
+    def add(
+        self,
+        label: str,
+        bind: Callable[[], Launch],
+        places: Iterable[Place],
+        *,
+        may_wait: bool = False,
+    ) -> None:
         """Appends a launch that touches these places."""
         number = len(self.notes)
         for place in places:
@@ -44,7 +53,7 @@ class Tape:
             if isinstance(whole, Buffer):
                 whole.first = number if whole.first < 0 else whole.first
                 whole.last = number
-        self.notes.append(Note(bind, label))
+        self.notes.append(Note(bind, label, may_wait))
 
     def keep(self, buffers: Iterable[Buffer]) -> None:
         """Keeps buffers alive until the end of the tape."""

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from nst.backend.cuda.program.places import Buffer, Place
+from nst.backend.cuda.program.places import Buffer, Pinned, Place
 
 
 @dataclass(eq=False)
@@ -59,9 +59,22 @@ class Gate:
     pooling that alone reads the ReLU knows it (`by_pool`)."""
 
     values: Value | None = None
-    bits: Buffer | None = None
+    bits: Buffer | Pinned | None = None
     slope: float = 0.0
     by_pool: bool = False
+
+
+@dataclass(frozen=True)
+class Roots:
+    """What a Wasserstein distance of C channels leaves to its gradient, in double (wasserstein.py)."""
+
+    target: Pinned
+    """Mean (C), trace, ridge, factor of the loss, and R (C, C), the root of the target's covariance."""
+    moments: Value
+    square: Buffer
+    """|M|^2 of M = R S R."""
+    inverse: Buffer
+    """(M / |M|)^-1/2."""
 
 
 class Term(ABC):
