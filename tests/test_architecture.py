@@ -41,7 +41,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "errors": set(),
     "proto": {"google"},
-    "backend": {"numpy", "cupy", "threadpoolctl"},
+    "backend": {"numpy", "cupy", "cupyx", "threadpoolctl"},
     "core": {"numpy"},
     "io": {"numpy", "google", "PIL", "h5py", "platformdirs"},
     "layers": {"numpy", "google", "h5py", "PIL", "lmdb"},

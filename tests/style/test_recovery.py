@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from support.style_jobs import interrupted_job
 from nst.backend import Backend, get_backend
 from nst.errors import Diverged
 from nst.net import Net
-from nst.style.recovery import MOST_RECOVERIES
+from nst.style.recovery import INTERVAL, MOST_RECOVERIES, DivergenceGuard
 from nst.style.run import Progress, StyleRun
 from nst.style.run_snapshot import SnapshotFile, read_run_snapshot
 
@@ -51,6 +52,36 @@ def test_a_run_goes_on_from_the_last_good_picture(
     assert "Went back to iteration 10" in caplog.text
     assert [progress.done for progress in result.history] == list(range(1, 31))
     assert np.isfinite(result.pixels).all()
+
+
+def test_candidates_that_come_later_leave_the_good_point_alone(backend: Backend) -> None:
+    """Memory of candidates that are not wanted is used again; that of the good one is not."""
+    told = [9.0, 5.0, 7.0, 6.0, 8.0, 4.0, 4.5, 6.0]
+    seen: list[tuple[np.ndarray, list[np.ndarray]]] = []
+    guards: list[DivergenceGuard] = []
+
+    def observe(progress: Progress, run: StyleRun) -> None:
+        painter = run.painter
+        if painter is None or progress.done > len(told):
+            return
+        if not guards:
+            guards.append(DivergenceGuard(painter, 0, 1.0, []))
+        loss = told[progress.done - 1]
+        guards[0].watch(dataclasses.replace(progress.record, loss=loss, iteration=INTERVAL))
+        seen.append((painter.pixels(), [moment.copy() for moment in painter.moments()]))
+        best = min(range(1, progress.done), key=lambda i: told[i], default=None)
+        good = guards[0].good
+        if best is not None and good is not None:  # a loss is that of the picture before
+            picture, moments = seen[best - 1]
+            np.testing.assert_array_equal(good.picture, picture)
+            for kept, moment in zip(
+                good.history[:: len(painter.net.learnable_params)], moments, strict=True
+            ):
+                np.testing.assert_array_equal(kept, moment)
+            assert good.loss == told[best]
+
+    StyleRun(interrupted_job("adam", backend), [observe]).run()
+    assert len(seen) == len(told) and guards[0].good is not None
 
 
 def test_the_rate_is_halved_from_there_on() -> None:

@@ -93,6 +93,17 @@ class Backend(ABC):
     def to_host(self, array: Array) -> NDArray[Any]:
         """Returns the values as a numpy array; on the host backends the array itself."""
 
+    def copy_to_host(self, array: Array, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        """A copy of the values on the host.
+
+        into: what an earlier call returned for an array of this shape and type; it is written anew. A GPU
+        copies several times faster into memory that it has got to know in that earlier call.
+        """
+        if into is None:
+            return np.array(self.to_host(array))
+        into[...] = self.to_host(array)
+        return into
+
     @abstractmethod
     def synchronize(self) -> None:
         """Waits until all work asked for so far is done."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,15 +108,23 @@ class GradientRule(Solver):
         )
 
     def _memory(self) -> RuleMemory:
-        # Caffe's states have an array for every learnable parameter; frozen ones have never moved.
-        to_host = self.net.backend.to_host
-        arrays = []
+        return RuleMemory(self.remembered())
+
+    def remembered(self, into: Sequence[Array] = ()) -> list[Array]:
+        """Copies on the host, as Caffe's states have them: per moment one for every learnable parameter.
+
+        Frozen ones have never moved. into: what an earlier call returned, to be written anew.
+        """
+        arrays: list[Array] = []
         for row in self.history:
             moving = iter(row)
             for blob, lr in zip(self.net.learnable_params, self.net.params_lr, strict=True):
-                still = np.zeros(blob.shape, blob.dtype)
-                arrays.append(np.array(to_host(next(moving))) if lr != 0 else still)
-        return RuleMemory(arrays)
+                known = into[len(arrays)] if into else None
+                if lr != 0:
+                    arrays.append(self.net.backend.copy_to_host(next(moving), known))
+                else:
+                    arrays.append(np.zeros(blob.shape, blob.dtype) if known is None else known)
+        return arrays
 
     def _take_memory(self, snapshot: Snapshot, path: str) -> None:
         params, rates = self.net.learnable_params, self.net.params_lr

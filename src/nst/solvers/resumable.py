@@ -59,6 +59,11 @@ class Resumable(ABC):
             self._files().load(self.net, weights)
         log.info("Restored iteration %d from %s", self.iter, fspath(path))
 
+    @property
+    def current_step(self) -> int:
+        """How often a rate that falls in steps has fallen."""
+        return self._policy.current_step if self._policy else 0
+
     def state(self, learned_net: str = "") -> Snapshot:
         """Where the optimisation stands; the weights themselves are not in it."""
         memory = self._memory()
@@ -66,7 +71,7 @@ class Resumable(ABC):
             iteration=self.iter,
             learned_net=learned_net,
             history=memory.history,
-            current_step=self._policy.current_step if self._policy else 0,
+            current_step=self.current_step,
             state=memory.named,
             rng_state=self.net.rng.state(),
             size_index=self.size_index,

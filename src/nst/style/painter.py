@@ -110,9 +110,12 @@ class Painter:
         if self.solver.best is not None:
             self.solver.best.restore([image_of(self.net)])
 
-    def pixels(self) -> NDArray[np.float32]:
-        """The picture as the net sees it: (1, C, H, W), preprocessed."""
-        return np.array(image_of(self.net).to_host(), np.float32)
+    def pixels(self, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """A copy of the picture as the net sees it: (1, C, H, W), preprocessed.
+
+        into: what an earlier call returned, to be written anew.
+        """
+        return self.net.backend.copy_to_host(image_of(self.net).data, into)
 
     def picture(self) -> NDArray[np.float32]:
         """The picture as RGB (H, W, 3), neither rounded nor clipped."""

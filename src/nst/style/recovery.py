@@ -80,6 +80,8 @@ class DivergenceGuard:
         self._stage = stage
         self._fresh = painter.solver.state()
         self._pending: GoodPoint | None = None
+        self._spare: GoodPoint | None = None
+        """What is no longer wanted: its memory is used again."""
         if rate_factor != 1:
             painter.restart(rate_factor)
             painter.put(painter.pixels(), self._fresh)  # with the moments of a smaller size
@@ -91,15 +93,20 @@ class DivergenceGuard:
 
     def consider(self) -> None:
         """Makes the present state a candidate, whose loss the next iteration will tell."""
-        solver = self.painter.solver
-        state = solver.state() if isinstance(solver, GradientRule) else self._fresh
-        step = state.current_step
-        self._pending = GoodPoint(math.nan, solver.iter, self.painter.pixels(), state.history, step)
+        solver, spare = self.painter.solver, self._spare
+        picture = self.painter.pixels(spare.picture if spare else None)
+        history, step = self._fresh.history, self._fresh.current_step
+        if isinstance(solver, GradientRule):
+            history = solver.remembered(spare.history if spare else ())
+            step = solver.current_step
+        self._pending, self._spare = GoodPoint(math.nan, solver.iter, picture, history, step), None
 
     def watch(self, record: IterationRecord) -> None:
         """Called after every iteration."""
         if self._pending is not None:
+            self._spare = self._pending
             if self.good is None or record.loss <= self.good.loss:
+                self._spare = self.good
                 self.good = dataclasses.replace(self._pending, loss=record.loss)
             self._pending = None
         if record.iteration % INTERVAL == 0:

@@ -137,6 +137,13 @@ class HostDevice(Device):
         self.waits += 1
         return array.host.copy()
 
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        return np.empty(shape, dtype)
+
+    def download_into(self, host: NDArray[Any], array: DeviceArray) -> None:
+        self.waits += 1
+        host[...] = array.host
+
     def free_bytes(self) -> int:
         return self.bytes_free
 

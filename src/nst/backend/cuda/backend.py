@@ -85,6 +85,11 @@ class CudaBackend(VectorSteps):
     def to_host(self, array: Array) -> NDArray[Any]:
         return self.device.download(array)
 
+    def copy_to_host(self, array: Array, into: NDArray[Any] | None = None) -> NDArray[Any]:
+        host = self.device.pinned(array.shape, array.dtype) if into is None else into
+        self.device.download_into(host, array)
+        return host
+
     def synchronize(self) -> None:
         self.device.synchronize()
 

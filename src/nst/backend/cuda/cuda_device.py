@@ -83,6 +83,15 @@ class CudaDevice(Device):
         result: NDArray[Any] = self.xp.asnumpy(array)
         return result
 
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        import cupyx
+
+        result: NDArray[Any] = cupyx.empty_pinned(shape, dtype)
+        return result
+
+    def download_into(self, host: NDArray[Any], array: Array) -> None:
+        self.xp.asnumpy(array, out=host)
+
     def free_bytes(self) -> int:
         """What the driver has left, and what CuPy's pool holds without using it."""
         free, _ = self.xp.cuda.runtime.memGetInfo()

@@ -76,6 +76,14 @@ class Device(ABC):
         """A copy of the values on the host; waits for them."""
 
     @abstractmethod
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """New memory of the host that the device reaches without a copy in between."""
+
+    @abstractmethod
+    def download_into(self, host: NDArray[Any], array: Array) -> None:
+        """Writes the values to memory of the host; waits for them."""
+
+    @abstractmethod
     def free_bytes(self) -> int:
         """Memory that can still be had."""
 

@@ -1,5 +1,6 @@
 // Sums of maps over all places, per channel: means for the moment losses, bias gradients.
 #include "vectors.cuh"
+#include "reduce.cuh"
 
 // partials[chunk][cp]: the sums over one of `chunks` equal ranges of places. Threads: chunks * cp / 8.
 NST_KERNEL(channel_sums)(const Element* __restrict__ x, double* __restrict__ partials, Index positions, Index cp,
@@ -18,14 +19,18 @@ NST_KERNEL(channel_sums)(const Element* __restrict__ x, double* __restrict__ par
   NST_EACH_CHANNEL partials[chunk * cp + group * 8 + k] = sums[k];
 }
 
-// out[channel * stride] = scale * sum of the chunks, or += with `adds`. Threads: c.
-NST_KERNEL(finish_channel_sums)(const double* __restrict__ partials, float* __restrict__ out, Index c, Index cp,
-                                Index chunks, Index stride, float scale, Index adds) {
-  const Index channel = thread_number();
-  if (channel >= c) return;
-  double sum = 0;
-  for (Index chunk = 0; chunk < chunks; ++chunk) sum += partials[chunk * cp + channel];
-  out[channel * stride] = (float)(scale * sum + (adds ? out[channel * stride] : 0.f));
+// out[channel * stride] = scale * sum of the chunks, or += with `adds`. One block per channel.
+NST_KERNEL(finish_channel_sums)(const double* __restrict__ partials, float* __restrict__ out, Index cp, Index chunks,
+                                Index stride, float scale, Index adds) {
+  const Index channel = blockIdx.x;
+  reduce_block<double>(
+      true,
+      [=] {
+        double sum = 0;
+        for (Index chunk = threadIdx.x; chunk < chunks; chunk += blockDim.x) sum += partials[chunk * cp + channel];
+        return sum;
+      },
+      [=](double sum) { out[channel * stride] = (float)(scale * sum + (adds ? out[channel * stride] : 0.f)); });
 }
 
 // dx = alpha * dx + factor * shift of its channel: the gradient of a mean. Threads: positions * cp / 8.

@@ -56,6 +56,12 @@ class _DryDevice(Device):
     def download(self, array: Any) -> NDArray[Any]:
         raise NotImplementedError
 
+    def pinned(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def download_into(self, host: NDArray[Any], array: Any) -> None:
+        raise NotImplementedError
+
     def free_bytes(self) -> int:
         raise NotImplementedError
 

@@ -12,8 +12,10 @@ from nst.backend.programs import MeanMoments, ProgramLayer
 PRODUCT_TARGET = 2.0**11
 """Largest value of the 16-bit matrix that the gradient of products multiplies by."""
 
-_CHUNKS = 256
-"""Ranges of places whose sums are made one by one; fewer where there are few places."""
+_CHUNKS = 4096
+"""Most ranges of places whose sums are made one by one, each by one thread per group."""
+_PLACES = 64
+"""Least places of such a range."""
 
 
 # ---- products of all pairs of channels, for Gram matrices too --------------------------------------------
@@ -98,7 +100,7 @@ def forward(compiler: Compiler, layer: ProgramLayer) -> None:
     y = Value(layer.top_blobs[0].shape, compiler.memory(layer.tops[0]), False)
     pixels, width = x.shape[2] * x.shape[3], y.shape[-1]
     scale = rule.mean_scale * 2.0**-x.exponent / pixels
-    chunks = max(1, min(_CHUNKS, pixels // 64))
+    chunks = max(1, min(_CHUNKS, pixels // _PLACES))
     for image in range(x.shape[0]):
         features, means = (
             _of_image(x, image, compiler),
@@ -107,8 +109,8 @@ def forward(compiler: Compiler, layer: ProgramLayer) -> None:
         partials = compiler.tape.buffer(8 * chunks * x.padded)
         sizes = (pixels, x.padded, chunks)
         compiler.kernel("channel_sums", chunks * x.padded // 8, features, partials, *sizes)
-        ends = (x.shape[1], x.padded, chunks, width, scale, 0)
-        compiler.kernel("finish_channel_sums", x.shape[1], partials, means, *ends)
+        ends = (x.padded, chunks, width, scale, 0)
+        compiler.kernel("finish_channel_sums", 256 * x.shape[1], partials, means, *ends)
     if rule.full:
         multiply_features(compiler, x, part(y.place, 4), width, 1.0 / pixels)
     compiler.values[layer.tops[0]] = y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,8 @@ class BlobMemory:
     def __init__(self, blob: BlobLike, memory: MemoryLike) -> None:
         self.blob, self.memory = blob, memory
         self._address: int | None = None
+        self._array: weakref.ref[Any] | None = None
+        """The array whose address is in use."""
 
     def view(self) -> Any:
         """The values as an array of the blob's shape, without telling anybody."""
@@ -42,6 +45,7 @@ class BlobMemory:
     def address(self) -> int:
         if self._address is None:
             self._address = self.blob.backend.device.address(self.view())
+            self._array = weakref.ref(self.memory.flat)
         return self._address
 
     def is_same(self, other: object) -> bool:
@@ -50,11 +54,8 @@ class BlobMemory:
 
     @property
     def moved(self) -> bool:
-        """Whether the blob has other memory than the one whose address is in use."""
-        if self._address is None:
-            return False
-        address: int = self.blob.backend.device.address(self.memory.flat)
-        return address != self._address
+        """Whether the blob has another array than the one whose address is in use."""
+        return self._array is not None and self._array() is not self.memory.flat
 
 
 @dataclass(eq=False)

@@ -31,7 +31,10 @@ class CudaProgram:
         self, device: Device, precision: Precision, layers: Sequence[ProgramLayer]
     ) -> None:
         self.device, self.precision, self.layers = device, precision, layers
+        self._tops = [blob for layer in layers for blob in layer.top_blobs]
         self._shapes = self._shapes_now()
+        self._joined: list[tuple[BlobLike, tuple[MemoryLike, MemoryLike]]] = []
+        """What `_join` left, in which memories."""
         self._losses = [
             blob
             for layer in layers
@@ -132,14 +135,21 @@ class CudaProgram:
 
     def _ready(self) -> Run:
         self._terms = None
-        for layer in self.layers:
-            if layer.source or isinstance(layer.operation, Fork):
-                layer.forward()  # blobs that are one memory: it may have been exchanged
+        if not self._joined or any(_memories(blob) != found for blob, found in self._joined):
+            self._join()
         if self._is_to_go:
             self.run, self._is_to_go = None, False
         if self.run is None:
             self.run = self._compiled()
         return self.run
+
+    def _join(self) -> None:
+        """Makes blobs one memory that are to be; it may have been exchanged since."""
+        joining = [ly for ly in self.layers if ly.source or isinstance(ly.operation, Fork)]
+        for layer in joining:
+            layer.forward()
+        blobs = {blob for ly in joining for blob in (*ly.bottom_blobs, *ly.top_blobs, *ly.params)}
+        self._joined = [(blob, _memories(blob)) for blob in blobs]
 
     def _compiled(self) -> Run:
         first = self.device.address(self._told) + 8 * len(self._losses)
@@ -176,7 +186,11 @@ class CudaProgram:
                 memory.flat = place
 
     def _shapes_now(self) -> list[tuple[int, ...]]:
-        return [blob.shape for layer in self.layers for blob in layer.top_blobs]
+        return [blob.shape for blob in self._tops]
+
+
+def _memories(blob: BlobLike) -> tuple[MemoryLike, MemoryLike]:
+    return blob.data_memory, blob.diff_memory
 
 
 def _counts(told: NDArray[Any]) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -61,6 +62,7 @@ class Run:
         self._runs = 0
         self._is_fresh = False
         """Whether the buffers hold what the forward pass left."""
+        self._shown = self._shown_now()
 
     @property
     def foreign(self) -> set[int]:
@@ -156,21 +158,28 @@ class Run:
 
     def forget(self) -> None:
         """Blobs show what is in their own memory again."""
-        for number in self._computed:
-            self._compiler.blobs[number].data_memory.pending = None
+        for shown in self._shown:
+            shown.memory.pending = None
 
     def _show(self) -> None:
         """Lets whoever looks at a blob see its values, or an error where they were not kept."""
-        compiler = self._compiler
+        if any(shown.blob.data_memory is not shown.memory for shown in self._shown):
+            self._shown = self._shown_now()
+        for shown in self._shown:
+            memory = shown.memory
+            memory.pending, memory.exposed = shown.fill, False
+            if shown.kept and is_held(memory):
+                shown.fill()
+                memory.pending = None
+
+    def _shown_now(self) -> list[_Shown]:
+        compiler, result = self._compiler, []
         for number in self._computed:
             value, blob = compiler.values[number], compiler.blobs[number]
             kept = isinstance(value.place, Pinned) or number in self._kept
-            memory = blob.data_memory
-            memory.pending = _Fill(self.device, compiler, blob, value) if kept else _Lost(blob.name)
-            memory.exposed = False
-            if kept and is_held(memory):
-                memory.pending()
-                memory.pending = None
+            fill = _Fill(self.device, compiler, blob, value) if kept else _Lost(blob.name)
+            result.append(_Shown(blob, blob.data_memory, fill, kept))
+        return result
 
     @property
     def _computed(self) -> list[int]:
@@ -185,6 +194,16 @@ class Run:
         }
         shown = {number for number, side in compiler.memories if side == "data"}
         return [top for top in tops - shown if compiler.values[top].is_map]
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """A blob whose memory is behind, and what fills it, or says that it cannot."""
+
+    blob: BlobLike
+    memory: MemoryLike
+    fill: Launch
+    kept: bool
 
 
 def _in_order(launches: Sequence[Launch]) -> Launch:
