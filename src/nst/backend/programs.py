@@ -32,6 +32,29 @@ class MeanMoments:
 
 
 @dataclass(frozen=True)
+class MaskedMoments:
+    """Moments of the region that the second bottom weighs."""
+
+    mean_scale: float
+    full: bool
+
+
+@dataclass(frozen=True)
+class MaskedGram:
+    """Gram matrix of the region that the second bottom weighs, with `weights` "root" of the mask, or of the
+    "share" that a place has of its sum; `scale` forward, `back` of the gradient."""
+
+    scale: float
+    back: float
+    weights: str
+
+
+@dataclass(frozen=True)
+class Weigh:
+    """Mask: the first bottom times the second, one weight per place."""
+
+
+@dataclass(frozen=True)
 class Inside:
     """Trim: what is more than `margins` (h, w) places from the edges."""
 
@@ -57,7 +80,15 @@ class WassersteinDistance:
 
 
 ProgramOperation = (
-    TotalVariation | Inside | MeanMoments | RelativeDistance | TargetGate | WassersteinDistance
+    TotalVariation
+    | MeanMoments
+    | MaskedMoments
+    | MaskedGram
+    | Weigh
+    | Inside
+    | RelativeDistance
+    | TargetGate
+    | WassersteinDistance
 )
 """What programs know besides the operations of runners."""
 

@@ -8,6 +8,8 @@ from functools import partial
 from nst.backend.operations import Border, Operation, Step
 from nst.backend.programs import (
     Inside,
+    MaskedGram,
+    MaskedMoments,
     MeanMoments,
     Program,
     ProgramLayer,
@@ -16,11 +18,14 @@ from nst.backend.programs import (
     TargetGate,
     TotalVariation,
     WassersteinDistance,
+    Weigh,
 )
 from nst.core import Blob, Layer
 from nst.layers.euclidean_loss import EuclideanLoss
 from nst.layers.event import Event
+from nst.layers.gram import Gram
 from nst.layers.input import Input
+from nst.layers.mask import Mask
 from nst.layers.moments import Moments
 from nst.layers.pad import Pad
 from nst.layers.parameter import Parameter
@@ -31,7 +36,7 @@ from nst.layers.tv_loss import TVLoss
 from nst.layers.wasserstein_loss import WassersteinLoss
 from nst.net.lowering import of_any_number
 from nst.net.plan import BackwardPlan, Wiring
-from nst.proto import EventParameter, MomentsParameter
+from nst.proto import EventParameter, GramParameter, MomentsParameter
 
 
 class Compilation:
@@ -121,8 +126,12 @@ def _operation(
         return TotalVariation(layer.beta, layer.epsilon, layer.is_nine_point)
     if isinstance(layer, Pad):
         return Border(layer.pads, layer.mode)
-    if isinstance(layer, Moments) and _is_plain(layer):
-        return MeanMoments(layer.mean_scale, layer.second == MomentsParameter.FULL)
+    if isinstance(layer, Moments) and layer.axis == 2:
+        return _moments(layer)
+    if isinstance(layer, Gram) and len(layer.param.bottom) == 2 and len(bottoms[0].shape) == 4:
+        return _masked_gram(layer, bottoms[0].shape[1])
+    if isinstance(layer, Mask):
+        return Weigh()
     if isinstance(layer, RelativeLoss):
         return RelativeDistance()
     if isinstance(layer, Trim):
@@ -136,10 +145,22 @@ def _operation(
     return of_any_number(layer) if isinstance(layer, Split | EuclideanLoss | Event) else None
 
 
-def _is_plain(layer: Moments) -> bool:
-    """Whether moments are those of maps without a mask, and not of each channel with itself."""
-    one_bottom = len(layer.param.bottom) == 1
-    return one_bottom and layer.axis == 2 and layer.second != MomentsParameter.DIAGONAL
+def _moments(layer: Moments) -> ProgramOperation | None:
+    """Moments of maps, of a region of them if there is a mask; not those of each channel with itself."""
+    if layer.second == MomentsParameter.DIAGONAL:
+        return None
+    kind = MaskedMoments if len(layer.param.bottom) == 2 else MeanMoments
+    return kind(layer.mean_scale, layer.second == MomentsParameter.FULL)
+
+
+def _masked_gram(layer: Gram, channels: int) -> ProgramOperation | None:
+    """Not the one whose gradient leaves out a scale that only the mask knows (MyCaffe's)."""
+    is_share = layer.normalize != GramParameter.NONE
+    if layer.axis != 2 or (is_share and not layer.scales_gradient):
+        return None
+    scale = layer.alpha_beta / (channels if layer.normalize == GramParameter.CHW else 1)
+    back = scale if layer.scales_gradient else 1.0
+    return MaskedGram(scale, back, "share" if is_share else "root")
 
 
 def _backward(

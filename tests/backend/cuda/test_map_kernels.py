@@ -375,7 +375,8 @@ def test_means_of_channels_and_their_gradient(
 ) -> None:
     x = values(rng, (1, 17, 13, 11), storage)
     partials, out = rig.empty((7, 24), np.float64), rig.buffer(np.full((17, 2), 9), np.float32)
-    rig.run("channel_sums", storage, 7 * 3, rig.buffer(to_map(x, storage)), partials, 143, 24, 7)
+    there = rig.buffer(to_map(x, storage))
+    rig.run("channel_sums", storage, 7 * 3, there, None, partials, 143, 24, 7)
     rig.run("finish_channel_sums", "fp32", 17 * 256, partials, out, 24, 7, 2, 1 / 143, 0)
     np.testing.assert_allclose(
         out.read()[:, 0], x.mean((0, 2, 3), dtype=np.float64), rtol=1e-5, atol=1e-7

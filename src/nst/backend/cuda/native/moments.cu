@@ -2,9 +2,10 @@
 #include "vectors.cuh"
 #include "reduce.cuh"
 
-// partials[chunk][cp]: the sums over one of `chunks` equal ranges of places. Threads: chunks * cp / 8.
-NST_KERNEL(channel_sums)(const Element* __restrict__ x, double* __restrict__ partials, Index positions, Index cp,
-                         Index chunks) {
+// partials[chunk][cp]: the sums over one of `chunks` equal ranges of places, weighed unless `weights` is null.
+// Threads: chunks * cp / 8.
+NST_KERNEL(channel_sums)(const Element* __restrict__ x, const float* __restrict__ weights,
+                         double* __restrict__ partials, Index positions, Index cp, Index chunks) {
   const int groups = (int)(cp / 8);
   Index chunk = thread_number();
   if (chunk >= chunks * groups) return;
@@ -14,7 +15,8 @@ NST_KERNEL(channel_sums)(const Element* __restrict__ x, double* __restrict__ par
   double sums[8] = {0, 0, 0, 0, 0, 0, 0, 0};
   for (Index position = begin; position < end; ++position) {
     const Eight values = load(x, position * groups + group);
-    NST_EACH_CHANNEL sums[k] += values.at[k];
+    const float weight = weights ? weights[position] : 1.f;
+    NST_EACH_CHANNEL sums[k] += weight * values.at[k];
   }
   NST_EACH_CHANNEL partials[chunk * cp + group * 8 + k] = sums[k];
 }

@@ -41,6 +41,18 @@ NST_KERNEL(finish_sum)(const double* __restrict__ partials, float* __restrict__ 
       [=](double sum) { *out = (float)(scale * sum + (adds ? *out : 0.f)); });
 }
 
+// ONE block. *out = 1 / sum of partials; 1 where that is 0.
+NST_KERNEL(finish_inverse)(const double* __restrict__ partials, double* __restrict__ out, Index count) {
+  reduce_block<double>(
+      true,
+      [=] {
+        double sum = 0;
+        NST_STRIDE(i, count) sum += partials[i];
+        return sum;
+      },
+      [=](double sum) { *out = sum == 0 ? 1.0 : 1.0 / sum; });
+}
+
 NST_KERNEL(finish_sum_double)(const double* __restrict__ partials, double* __restrict__ out, Index count) {
   sum_block(out, [=] {
     double sum = 0;

@@ -6,8 +6,8 @@ values.py        values as maps (NHWC) or planes, the gates of ReLUs, the terms 
 builder.py       puts kernels on the tape
 compiler.py      the values of the forward pass; sums of gradients, made where they are needed
 operations.py    walks the layers; what each puts on the tape is in convolutions.py (with weights.py),
-                 rectifiers.py, features.py, borders.py, gates.py, moments.py, losses.py,
-                 wasserstein.py (with inverse_roots.py) and foreign.py
+                 rectifiers.py, features.py, channels.py, borders.py, gates.py, moments.py,
+                 regions.py, losses.py, wasserstein.py (with inverse_roots.py) and foreign.py
 scaling.py       powers of two that keep fp16 in its range
 run.py           one compilation bound to memory: launches, recording, what the blobs show
 program.py       the compiled net: calibration, losses

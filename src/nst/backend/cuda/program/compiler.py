@@ -81,8 +81,12 @@ class Compiler(Builder):
         """Bottoms of Event and Gram."""
         self.compared: dict[int, tuple[Value, Value]] = {}
         """Bottoms of distances, in one layout."""
-        self.shares: dict[int, Pinned] = {}
+        self.shares: dict[int, Buffer | Pinned] = {}
         """1 / |target|^2 of relative distances."""
+        self.factors: dict[int, Pinned] = {}
+        """Of channels, by layer."""
+        self.weights: dict[tuple[int, str], Pinned] = {}
+        """Of places, by mask and kind."""
         self.scaled: dict[int, int] = {}
         """Blobs that are multiples of other blobs."""
         self.roots: dict[int, Roots] = {}

@@ -10,7 +10,7 @@ from nst.backend.cuda.program.places import Buffer, Pinned
 from nst.backend.cuda.program.rectifiers import Done
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.geometry import PoolGeometry
-from nst.backend.operations import Join, Multiply, Normalise, Pool
+from nst.backend.operations import AddUp, Join, Multiply, Normalise, Pool
 from nst.backend.programs import ProgramLayer
 
 MOST_TAPS = 255
@@ -171,6 +171,35 @@ class _Channels(Term):
         source = (self.dy.place, self.dy.padded, self.first)
         self.compiler.kernel("copy_channels", out.positions * channels, *source, *sizes)
         return False
+
+
+def sum_forward(compiler: Compiler, layer: ProgramLayer) -> None:
+    """Eltwise SUM. A ReLU in place after it is a launch of its own."""
+    rule = layer.operation
+    assert isinstance(rule, AddUp)
+    parts = [compiler.map_of(number) for number in layer.bottoms]
+    lowest = min(part.exponent for part in parts)
+    exponent = compiler.exponents.get(f"a{layer.tops[0]}", lowest)
+    y = compiler.new_map(layer.top_blobs[0].shape, exponent)
+    factors = [
+        f * 2.0 ** (y.exponent - x.exponent) for f, x in zip(rule.factors, parts, strict=True)
+    ]
+    compiler.combine(parts[0], factors[0], parts[1], factors[1], y)
+    for part, factor in zip(parts[2:], factors[2:], strict=True):
+        compiler.combine(y, 1.0, part, factor, y)
+    compiler.observe(f"a{layer.tops[0]}", y)
+    compiler.values[layer.tops[0]] = y
+
+
+def sum_backward(compiler: Compiler, layer: ProgramLayer) -> None:
+    rule = layer.operation
+    assert isinstance(rule, AddUp)
+    if not compiler.has_gradient(layer.tops[0]):
+        return
+    dy = compiler.gradient(layer.tops[0], map_like(layer.top_blobs[0].shape))
+    for number, factor, wanted in zip(layer.bottoms, rule.factors, layer.wants, strict=True):
+        if wanted:
+            compiler.add_term(number, Done(compiler, dy, factor))
 
 
 def multiply_forward(compiler: Compiler, layer: ProgramLayer) -> None:

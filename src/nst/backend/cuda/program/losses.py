@@ -8,7 +8,7 @@ import numpy as np
 
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.moments import Product, multiply_features
-from nst.backend.cuda.program.places import Pinned, Place
+from nst.backend.cuda.program.places import Buffer, Pinned, Place
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.operations import Distance, GramMatrix
 from nst.backend.programs import ProgramLayer, TotalVariation
@@ -50,11 +50,7 @@ def distance_forward(compiler: Compiler, layer: ProgramLayer) -> None:
     """L = 1 / 2N * sum (a - b)^2, of two maps or of two planar blobs."""
     assert isinstance(layer.operation, Distance)
     a, b = _operands(compiler, layer)
-    storage = compiler.precision.storage if a.is_map else "fp32"
-    partials, blocks = compiler.partials(a.groups)
-    scales = (2.0**-a.exponent, b.place, 2.0**-b.exponent)
-    operands = (a.place, *scales, partials, a.groups)
-    compiler.kernel("squared_distance", blocks * 256, *operands, storage=storage)
+    partials, blocks = _squares(compiler, a, b, 1.0)
     loss = Value((), compiler.memory(layer.tops[0]), False)
     share = 1.0 / (2 * _images(layer))
     compiler.kernel("finish_sum", 256, partials, loss.place, blocks, share, 0, storage="fp32")
@@ -94,6 +90,16 @@ def _operands(compiler: Compiler, layer: ProgramLayer) -> tuple[Value, Value]:
     return a, b
 
 
+def _squares(compiler: Compiler, a: Value, b: Value, factor: float) -> tuple[Buffer, int]:
+    """Partial sums of (a - factor * b)^2, and how many."""
+    storage = compiler.precision.storage if a.is_map else "fp32"
+    partials, blocks = compiler.partials(a.groups)
+    scales = (2.0**-a.exponent, b.place, factor * 2.0**-b.exponent)
+    operands = (a.place, *scales, partials, a.groups)
+    compiler.kernel("squared_distance", blocks * 256, *operands, storage=storage)
+    return partials, blocks
+
+
 def _images(layer: ProgramLayer) -> int:
     shape = layer.bottom_blobs[0].shape
     return max(1, shape[0]) if shape else 1
@@ -103,17 +109,13 @@ def _images(layer: ProgramLayer) -> int:
 
 
 def relative_forward(compiler: Compiler, layer: ProgramLayer) -> None:
-    """L = |a - b|^2 / |b|^2, of one image and a target that is an input."""
-    root = compiler.root(layer.bottoms[1])
-    if _images(layer) != 1 or not compiler.is_input(root):
+    """L = |a - b|^2 / |b|^2, of one image."""
+    if _images(layer) != 1:
         raise Unsupported
     a, b = _operands(compiler, layer)
-    share = _share_of(compiler, root)
-    storage = compiler.precision.storage if a.is_map else "fp32"
-    partials, blocks = compiler.partials(a.groups)
-    scales = (2.0**-a.exponent, b.place, 2.0**-b.exponent)
-    operands = (a.place, *scales, partials, a.groups)
-    compiler.kernel("squared_distance", blocks * 256, *operands, storage=storage)
+    root = compiler.root(layer.bottoms[1])
+    share = _share_of(compiler, root) if compiler.is_input(root) else _share_now(compiler, b)
+    partials, blocks = _squares(compiler, a, b, 1.0)
     square, loss = compiler.tape.buffer(4), compiler.memory(layer.tops[0])
     compiler.kernel("finish_sum", 256, partials, square, blocks, 1.0, 0, storage="fp32")
     compiler.zero(loss)
@@ -157,6 +159,14 @@ def _share_of(compiler: Compiler, number: int) -> Pinned:
 
     compiler.refreshes.append((blob, measure))
     return Pinned(array, device.address(array))
+
+
+def _share_now(compiler: Compiler, b: Value) -> Buffer:
+    """The same of a target that the net computes, in every run."""
+    partials, blocks = _squares(compiler, b, b, 0.0)
+    share = compiler.tape.buffer(8)
+    compiler.kernel("finish_inverse", 256, partials, share, blocks, storage="fp32")
+    return share
 
 
 # ---- total variation ------------------------------------------------------------------------------------

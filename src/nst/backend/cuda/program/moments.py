@@ -5,7 +5,7 @@ from __future__ import annotations
 from nst.backend.cuda.cublas import Matrix
 from nst.backend.cuda.device import Launch
 from nst.backend.cuda.program.compiler import Compiler
-from nst.backend.cuda.program.places import Part, Place, part
+from nst.backend.cuda.program.places import Buffer, Part, Pinned, Place, part
 from nst.backend.cuda.program.values import Gate, Term, Value
 from nst.backend.programs import MeanMoments, ProgramLayer
 
@@ -99,22 +99,40 @@ def forward(compiler: Compiler, layer: ProgramLayer) -> None:
     x = compiler.map_of(layer.bottoms[0])
     y = Value(layer.top_blobs[0].shape, compiler.memory(layer.tops[0]), False)
     pixels, width = x.shape[2] * x.shape[3], y.shape[-1]
-    scale = rule.mean_scale * 2.0**-x.exponent / pixels
-    chunks = max(1, min(_CHUNKS, pixels // _PLACES))
-    for image in range(x.shape[0]):
-        features, means = (
-            _of_image(x, image, compiler),
-            part(y.place, 4 * image * x.shape[1] * width),
-        )
-        partials = compiler.tape.buffer(8 * chunks * x.padded)
-        sizes = (pixels, x.padded, chunks)
-        compiler.kernel("channel_sums", chunks * x.padded // 8, features, partials, *sizes)
-        ends = (x.padded, chunks, width, scale, 0)
-        compiler.kernel("finish_channel_sums", 256 * x.shape[1], partials, means, *ends)
+    channel_means(compiler, x, y.place, width, rule.mean_scale * 2.0**-x.exponent / pixels)
     if rule.full:
         multiply_features(compiler, x, part(y.place, 4), width, 1.0 / pixels)
     compiler.values[layer.tops[0]] = y
     compiler.gated[layer.index] = x
+
+
+def channel_means(
+    compiler: Compiler,
+    x: Value,
+    means: Place,
+    width: int,
+    scale: float,
+    weights: Pinned | None = None,
+) -> None:
+    """scale * sum_k x[:, k], or of weights[k] * x[:, k], per image and channel, `width` floats apart."""
+    pixels, channels = x.shape[2] * x.shape[3], x.shape[1]
+    chunks = max(1, min(_CHUNKS, pixels // _PLACES))
+    for image in range(x.shape[0]):
+        features, found = _of_image(x, image, compiler), part(means, 4 * image * channels * width)
+        partials = compiler.tape.buffer(8 * chunks * x.padded)
+        operands = (features, weights or 0, partials, pixels, x.padded, chunks)
+        compiler.kernel("channel_sums", chunks * x.padded // 8, *operands)
+        ends = (x.padded, chunks, width, scale, 0)
+        compiler.kernel("finish_channel_sums", 256 * channels, partials, found, *ends)
+
+
+def products_of(compiler: Compiler, dy: Value) -> Buffer:
+    """The gradient of the products alone: dy (N, C, 1 + C) without its column 0."""
+    rows, channels, width = dy.shape[0] * dy.shape[1], dy.shape[1], dy.shape[2]
+    d = compiler.tape.buffer(4 * rows * channels)
+    sizes = (width, 1, d, channels, 0, channels, rows, 1.0, 0)
+    compiler.kernel("copy_channels", rows * channels, dy.place, *sizes, storage="fp32")
+    return d
 
 
 def backward(compiler: Compiler, layer: ProgramLayer) -> None:
@@ -139,11 +157,7 @@ class _MomentsTerm(Term):
         x = compiler.gated[self.layer.index]
         pixels, channels, width = x.shape[2] * x.shape[3], x.shape[1], self.dy.shape[-1]
         if rule.full:
-            rows = x.shape[0] * channels
-            d = compiler.tape.buffer(4 * rows * channels)
-            sizes = (width, 1, d, channels, 0, channels, rows, 1.0, 0)
-            threads = rows * channels
-            compiler.kernel("copy_channels", threads, self.dy.place, *sizes, storage="fp32")
+            d = products_of(compiler, self.dy)
             Product(compiler, x, d, 1.0 / pixels).emit(out, adds, None)
         keeps = 1.0 if rule.full or adds else 0.0
         factor = rule.mean_scale / pixels * 2.0**out.exponent

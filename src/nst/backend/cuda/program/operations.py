@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nst.backend.cuda.program import (
     borders,
+    channels,
     convolutions,
     features,
     foreign,
@@ -11,13 +12,17 @@ from nst.backend.cuda.program import (
     losses,
     moments,
     rectifiers,
+    regions,
     wasserstein,
 )
 from nst.backend.cuda.program.compiler import Compiler, Emitter, Unsupported
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Value
 from nst.backend.operations import (
+    AddUp,
+    BatchNormalise,
     Border,
+    ChannelScale,
     Convolve,
     Distance,
     Fork,
@@ -31,12 +36,15 @@ from nst.backend.operations import (
 )
 from nst.backend.programs import (
     Inside,
+    MaskedGram,
+    MaskedMoments,
     MeanMoments,
     ProgramLayer,
     RelativeDistance,
     TargetGate,
     TotalVariation,
     WassersteinDistance,
+    Weigh,
 )
 
 EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
@@ -54,6 +62,12 @@ EMITTERS: dict[type, tuple[Emitter, Emitter]] = {
     TotalVariation: (losses.variation_forward, losses.variation_backward),
     Inside: (borders.trim_forward, borders.trim_backward),
     Border: (borders.forward, borders.backward),
+    MaskedMoments: (regions.moments_forward, regions.moments_backward),
+    MaskedGram: (regions.gram_forward, regions.gram_backward),
+    Weigh: (regions.mask_forward, regions.mask_backward),
+    BatchNormalise: (channels.forward, channels.backward),
+    ChannelScale: (channels.forward, channels.backward),
+    AddUp: (features.sum_forward, features.sum_backward),
     MeanMoments: (moments.forward, moments.backward),
     RelativeDistance: (losses.relative_forward, losses.relative_backward),
     WassersteinDistance: (wasserstein.forward, wasserstein.backward),
