@@ -5,24 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from backend.cuda.host_device import HostDevice
+from backend.cuda.host_device import RecordingDevice
 
 import nst
 from nst.backend.cuda.backend import CudaBackend
-from nst.backend.cuda.device import Launch
 from nst.style.presets import preset_names
 
 PICTURES = Path(__file__).resolve().parents[2] / "models/quickstart"
-
-
-class RecordingDevice(HostDevice):
-    """Counts what is recorded."""
-
-    recordings = 0
-
-    def record(self, work: Launch) -> Launch:
-        self.recordings += 1
-        return super().record(work)
 
 
 @pytest.mark.parametrize("preset", preset_names())

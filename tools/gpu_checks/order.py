@@ -8,7 +8,7 @@ from gpu_checks.ceilings import ceilings, environment
 from gpu_checks.iteration import compiled, iteration
 from gpu_checks.kernel_rates import kernel_rates
 from gpu_checks.layer_table import layer_table
-from gpu_checks.painting import first_picture, memory, painting
+from gpu_checks.painting import default_job, first_picture, memory, painting
 from gpu_checks.parity import determinism, gradient, recorded
 from gpu_checks.stages import Stage
 from gpu_checks.suites import suites
@@ -22,6 +22,7 @@ STAGES = {
         Stage("iteration_512", "whole iterations against PyTorch", 60, iteration(512)),
         Stage("iteration_1024", "whole iterations against PyTorch", 60, iteration(1024)),
         Stage("painting", "200 iterations, and where they end", 60, painting),
+        Stage("default_job", "the default job as users run it", 60, default_job),
         Stage("determinism", "the same bits twice", 45, determinism),
         Stage("recorded", "captured against eager", 45, recorded),
         Stage("kernel_rates", "our kernels against the copy rate", 30, kernel_rates),
@@ -42,6 +43,7 @@ QUICK = (
     "iteration_512",
     "iteration_1024",
     "painting",
+    "default_job",
     "ceilings",
     "determinism",
     "recorded",

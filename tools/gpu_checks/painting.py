@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+import nst
 from gpu_checks.engine import make_backend, used_bytes, wall_seconds
 from gpu_checks.runs import our_run, painting_net
 from gpu_checks.stages import ROOT, Rows, Scale
@@ -56,6 +58,29 @@ def _loss_at(judge: Net, picture: NDArray[Any]) -> float:
     image = image_of(judge)
     image.data[...] = judge.backend.asarray(picture, image.dtype)
     return judge.forward_from_to()
+
+
+def default_job(scale: Scale, rows: Rows) -> None:
+    """`nst-solve` as users have it: preset `fine` on the embedded network, coarse to fine; twice, since the
+    first time chooses plans and compiles."""
+    pictures = [ROOT / f"models/quickstart/{name}.jpg" for name in ("content", "style")]
+    for precision in scale.precisions:
+        for turn in ("first", "second"):
+            begin = time.perf_counter()
+            result = nst.style_transfer(
+                *pictures,
+                solver=ROOT / "models/quickstart/solver.prototxt",
+                backend=make_backend(scale, precision),
+                size=64 if scale.dry else 512,
+                max_iter=3 if scale.dry else 60,
+            )
+            rows.add(
+                precision=precision,
+                turn=turn,
+                seconds=time.perf_counter() - begin,
+                iterations=len(result.history),
+                end_loss=result.history[-1].record.loss,
+            )
 
 
 def first_picture(scale: Scale, rows: Rows) -> None:

@@ -45,6 +45,11 @@ def markdown(record: Record) -> str:
         ("rule", "precision", "iterations", "seconds", "first_loss", "end_loss"),
     )
     lines += _table(
+        "The default job at 512 px: preset fine on the embedded network",
+        rows_of(record, "default_job"),
+        ("precision", "turn", "seconds", "iterations", "end_loss"),
+    )
+    lines += _table(
         "First picture at 512 px, from the start of Python",
         rows_of(record, "first_picture"),
         ("precision", "caches", "built_s", "first_picture_s"),

@@ -189,6 +189,16 @@ class HostDevice(Device):
         return launch
 
 
+class RecordingDevice(HostDevice):
+    """Counts what is recorded."""
+
+    recordings = 0
+
+    def record(self, work: Launch) -> Launch:
+        self.recordings += 1
+        return super().record(work)
+
+
 def _matrix(matrix: Matrix, rows: int, columns: int, index: int) -> NDArray[Any]:
     """One matrix of a stack as (rows, columns), a view of the device's memory."""
     if matrix.transposed:

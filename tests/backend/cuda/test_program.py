@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from backend.cuda.conftest import Engine
 from backend.cuda.host_device import HostDevice
 
 from nst.backend.cuda.backend import CudaBackend
@@ -201,9 +202,12 @@ def error(got: np.ndarray, wanted: np.ndarray) -> float:
 @pytest.mark.parametrize("precision", TOLERANCES)
 @pytest.mark.parametrize("name", NETS)
 def test_loss_and_gradient_are_those_of_the_reference(
-    name: str, precision: str, expected: dict[str, list[tuple[float, np.ndarray]]]
+    name: str,
+    precision: str,
+    expected: dict[str, list[tuple[float, np.ndarray]]],
+    engine: Engine,
 ) -> None:
-    net = compiled(NETS[name], precision)
+    net = build(engine(precision), NETS[name], recycle_gradients=True)
     for seed, (loss, wanted) in enumerate(
         expected[name]
     ):  # the second run is the first recorded one

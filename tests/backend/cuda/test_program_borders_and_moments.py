@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend.cuda.host_device import HostDevice
+from backend.cuda.conftest import Engine
 from backend.cuda.test_program import PICTURE, convolution, gram_loss, pooling
 
 from nst.backend import Backend
-from nst.backend.cuda.backend import CudaBackend
 from nst.backend.cuda.program.program import CudaProgram
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
@@ -59,8 +58,10 @@ def run(backend: Backend, text: str, times: int = 1) -> tuple[float, np.ndarray,
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("mode", ["REPLICATE", "REFLECT", "ZERO", "CIRCULAR"])
-def test_a_net_with_borders_and_moments_is_the_reference(mode: str, precision: str) -> None:
-    backend = CudaBackend(HostDevice(), precision=precision)
+def test_a_net_with_borders_and_moments_is_the_reference(
+    mode: str, precision: str, engine: Engine
+) -> None:
+    backend = engine(precision)
     loss, gradient, net = run(backend, net_of(mode), times=3)
     expected_loss, expected, _ = run(NumpyBackend(), net_of(mode))
     assert loss == pytest.approx(expected_loss, rel=TOLERANCE[precision])
@@ -73,7 +74,7 @@ def test_a_net_with_borders_and_moments_is_the_reference(mode: str, precision: s
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_trimmed_maps_are_the_reference(precision: str) -> None:
+def test_trimmed_maps_are_the_reference(precision: str, engine: Engine) -> None:
     """A margin that is all but one place of the smaller map; features that are read with and without it."""
     trim = """
 layer {{ name: "{0}" type: "Trim" bottom: "{1}" top: "{0}" trim_param {{ margin: {2} }} }}"""
@@ -87,7 +88,7 @@ layer {{ name: "{0}" type: "Trim" bottom: "{1}" top: "{0}" trim_param {{ margin:
         + gram_loss("c1", 16, 2.0)
         + gram_loss("inside2", 20, 5.0)
     )
-    loss, gradient, net = run(CudaBackend(HostDevice(), precision=precision), text, times=3)
+    loss, gradient, net = run(engine(precision), text, times=3)
     expected_loss, expected, _ = run(NumpyBackend(), text)
     assert net.blobs["inside2"].shape == (1, 20, 1, 2)
     assert loss == pytest.approx(expected_loss, rel=TOLERANCE[precision])
@@ -98,7 +99,7 @@ layer {{ name: "{0}" type: "Trim" bottom: "{1}" top: "{0}" trim_param {{ margin:
     assert not program.run.foreign
 
 
-def test_other_moments_run_by_the_layer_in_the_middle() -> None:
+def test_other_moments_run_by_the_layer_in_the_middle(engine: Engine) -> None:
     text = (
         PICTURE
         + convolution("c1", "data", 16)
@@ -106,7 +107,7 @@ def test_other_moments_run_by_the_layer_in_the_middle() -> None:
         .replace("dim: 17", "dim: 2")
         .replace("moments_param { ", "moments_param { second: DIAGONAL ")
     )
-    loss, gradient, net = run(CudaBackend(HostDevice()), text)
+    loss, gradient, net = run(engine(), text)
     expected_loss, expected, _ = run(NumpyBackend(), text)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend.cuda.host_device import HostDevice
+from backend.cuda.conftest import Engine
 from backend.cuda.test_program import (
     FROZEN,
     PICTURE,
@@ -16,7 +16,6 @@ from backend.cuda.test_program import (
 )
 
 from nst.backend import Backend
-from nst.backend.cuda.backend import CudaBackend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
 from nst.io.prototxt import parse_net
@@ -82,10 +81,10 @@ def write_statistics(net: Net, seed: int) -> None:
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_loss_and_gradient_are_those_of_the_reference(precision: str) -> None:
+def test_loss_and_gradient_are_those_of_the_reference(precision: str, engine: Engine) -> None:
     """With statistics that are written anew before the third run, after the recording."""
     loss_error, gradient_error = TOLERANCE[precision]
-    net = net_of(NET, CudaBackend(HostDevice(), precision=precision))
+    net = net_of(NET, engine(precision))
     reference = net_of(NET, NumpyBackend())
     for seed in (2, 2, 3):
         for each in (net, reference):
@@ -95,10 +94,10 @@ def test_loss_and_gradient_are_those_of_the_reference(precision: str) -> None:
     assert not program_of(net).run.foreign
 
 
-def test_statistics_of_the_batch_are_the_layers() -> None:
+def test_statistics_of_the_batch_are_the_layers(engine: Engine) -> None:
     text = PICTURE + normalised("c1", "data", 16, "use_global_stats: false")
     text += convolution("c2", "c1", 16) + gram_loss("c2", 16, 3.0)
-    net, reference = net_of(text, CudaBackend(HostDevice())), net_of(text, NumpyBackend())
+    net, reference = net_of(text, engine()), net_of(text, NumpyBackend())
     for _ in range(3):
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=2e-6)
     assert error(gradient(net), gradient(reference)) < 1e-5

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backend.cuda.host_device import HostDevice
+from backend.cuda.conftest import Engine
 from backend.cuda.test_program import PICTURE, convolution, error, gradient, gram_loss, program_of
 
 from nst.backend import Backend
-from nst.backend.cuda.backend import CudaBackend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
 from nst.io.prototxt import parse_net
@@ -48,10 +47,12 @@ def write_targets(net: Net, seed: int) -> None:
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("target", ["t_s", "s2"])
-def test_the_gradient_passes_where_the_target_is_not_zero(target: str, precision: str) -> None:
+def test_the_gradient_passes_where_the_target_is_not_zero(
+    target: str, precision: str, engine: Engine
+) -> None:
     """The zeros of a target that is written anew are the ones that count."""
     loss_error, gradient_error = TOLERANCE[precision]
-    net = painting_net(net_of(target), CudaBackend(HostDevice(), precision=precision))
+    net = painting_net(net_of(target), engine(precision))
     reference = painting_net(net_of(target), NumpyBackend())
     for seed in (1, 2, 3):
         for each in (net, reference):
@@ -61,10 +62,10 @@ def test_the_gradient_passes_where_the_target_is_not_zero(target: str, precision
     assert not program_of(net).run.foreign
 
 
-def test_a_target_that_the_net_computes_is_gated_by_the_layer() -> None:
+def test_a_target_that_the_net_computes_is_gated_by_the_layer(engine: Engine) -> None:
     text = net_of("c2")
     net, reference = (
-        painting_net(text, CudaBackend(HostDevice())),
+        painting_net(text, engine()),
         painting_net(text, NumpyBackend()),
     )
     for each in (net, reference):

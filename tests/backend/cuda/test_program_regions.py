@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from backend.cuda.host_device import HostDevice
+from backend.cuda.conftest import Engine
 from backend.cuda.test_program import (
     PICTURE,
     convolution,
@@ -17,7 +17,6 @@ from backend.cuda.test_program import (
 )
 
 from nst.backend import Backend
-from nst.backend.cuda.backend import CudaBackend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
 from nst.errors import NetError
@@ -91,9 +90,9 @@ def write_inputs(net: Net, seed: int) -> None:
         net.blobs[name].data[...] = net.backend.asarray(values, np.float32)
 
 
-def pairs_of(text: str, precision: str) -> Iterator[tuple[Net, Net]]:
+def pairs_of(text: str, backend: Backend) -> Iterator[tuple[Net, Net]]:
     """The compiled net and the reference, with new inputs each time."""
-    net = net_of(text, CudaBackend(HostDevice(), precision=precision))
+    net = net_of(text, backend)
     reference = net_of(text, NumpyBackend())
     for seed in (1, 2, 3):
         for each in (net, reference):
@@ -103,25 +102,25 @@ def pairs_of(text: str, precision: str) -> Iterator[tuple[Net, Net]]:
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_losses_and_gradient_are_those_of_the_reference(precision: str) -> None:
+def test_losses_and_gradient_are_those_of_the_reference(precision: str, engine: Engine) -> None:
     loss_error, gradient_error = TOLERANCE[precision]
-    for net, reference in pairs_of(NET, precision):
+    for net, reference in pairs_of(NET, engine(precision)):
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=loss_error)
         expected = pytest.approx(reference.loss_terms(), rel=3 * loss_error)
         assert net.loss_terms() == expected
         assert error(gradient(net), gradient(reference)) < gradient_error
 
 
-def test_an_empty_region_weighs_nothing() -> None:
-    for net, reference in pairs_of(NET, "fp32"):
+def test_an_empty_region_weighs_nothing(engine: Engine) -> None:
+    for net, reference in pairs_of(NET, engine()):
         for each in (net, reference):
             each.blobs["mask2"].data[...] = 0
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=2e-6)
         assert error(gradient(net), gradient(reference)) < 5e-6
 
 
-def test_a_mask_below_zero_is_refused_by_name() -> None:
-    net = net_of(NET, CudaBackend(HostDevice()))
+def test_a_mask_below_zero_is_refused_by_name(engine: Engine) -> None:
+    net = net_of(NET, engine())
     write_inputs(net, 1)
     net.blobs["mask2"].data[0, 0, 3, 4] = -2
     with pytest.raises(NetError, match=r"layer 's_c2_mask2': a mask has no values below 0 .got -2"):
@@ -140,8 +139,8 @@ def test_a_mask_below_zero_is_refused_by_name() -> None:
     ],
     ids=["a scale that the mask knows", "a mask that the net computes"],
 )
-def test_what_is_not_compiled_is_the_layers(text: str) -> None:
-    net, reference = net_of(text, CudaBackend(HostDevice())), net_of(text, NumpyBackend())
+def test_what_is_not_compiled_is_the_layers(text: str, engine: Engine) -> None:
+    net, reference = net_of(text, engine()), net_of(text, NumpyBackend())
     for each in (net, reference):
         write_inputs(each, 1)
     for _ in range(3):

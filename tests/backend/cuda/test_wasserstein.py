@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from backend.cuda.host_device import HostDevice
+from backend.cuda.conftest import Engine
+from backend.cuda.host_device import RecordingDevice
 from backend.cuda.kernel_rig import KernelRig
 from backend.cuda.test_program import PICTURE, convolution, gram_loss, pooling
 from scipy.optimize import linprog
@@ -15,7 +16,6 @@ from scipy.optimize import linprog
 from nst.backend import Backend
 from nst.backend.covariance_root import CovarianceRoot
 from nst.backend.cuda.backend import CudaBackend
-from nst.backend.cuda.device import Launch
 from nst.backend.cuda.program.inverse_roots import best_quintic, inverse_root_steps
 from nst.backend.cuda.program.program import CudaProgram
 from nst.backend.numpy_backend import NumpyBackend
@@ -45,16 +45,6 @@ NET = (
     + wasserstein_loss("c3", 24, 0.01, "epsilon: 1e-3")
     + gram_loss("c3", 24, 2.0).replace("_c3", "_d3").replace('"c3"', '"c2"').replace("24", "20")
 )
-
-
-class RecordingDevice(HostDevice):
-    """Counts what is recorded."""
-
-    recordings = 0
-
-    def record(self, work: Launch) -> Launch:
-        self.recordings += 1
-        return super().record(work)
 
 
 def moments(rng: np.random.Generator, channels: int, size: float = 1.0) -> np.ndarray:
@@ -87,14 +77,8 @@ def program_of(net: Net) -> CudaProgram:
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_a_net_with_wasserstein_distances_is_the_reference_and_recorded_whole(
-    precision: str,
-) -> None:
-    device = RecordingDevice()
-    net, reference = (
-        painting_net(CudaBackend(device, precision=precision)),
-        painting_net(NumpyBackend()),
-    )
+def test_a_net_with_wasserstein_distances_is_the_reference(precision: str, engine: Engine) -> None:
+    net, reference = painting_net(engine(precision)), painting_net(NumpyBackend())
     losses = [net.forward_backward() for _ in range(3)]
     expected = reference.forward_backward()
     assert losses == pytest.approx([expected] * 3, rel=TOLERANCE[precision])
@@ -103,11 +87,10 @@ def test_a_net_with_wasserstein_distances_is_the_reference_and_recorded_whole(
     error = np.linalg.norm(gradient_of(net) - wanted) / np.linalg.norm(wanted)
     assert error < TOLERANCE[precision]
     assert not program_of(net).run.foreign
-    assert device.recordings == 1
 
 
-def test_a_new_target_is_used() -> None:
-    net, reference = painting_net(CudaBackend(HostDevice())), painting_net(NumpyBackend())
+def test_a_new_target_is_used(engine: Engine) -> None:
+    net, reference = painting_net(engine()), painting_net(NumpyBackend())
     net.forward_backward()
     other = moments(np.random.default_rng(8), 16, 2.0)
     for each in (net, reference):
@@ -135,8 +118,8 @@ def test_roots_that_do_not_settle_are_taken_by_the_layer(caplog: pytest.LogCaptu
     assert np.isfinite(gradient_of(net)).all()
 
 
-def test_a_picture_that_is_not_finite_does_not_change_the_program() -> None:
-    net, reference = painting_net(CudaBackend(HostDevice())), painting_net(NumpyBackend())
+def test_a_picture_that_is_not_finite_does_not_change_the_program(engine: Engine) -> None:
+    net, reference = painting_net(engine()), painting_net(NumpyBackend())
     good = net.blobs["data"].to_host().copy()
     for value in (np.nan, 1.0):
         net.blobs["data"].data[...] = net.backend.asarray(good * value, np.float32)
@@ -152,10 +135,10 @@ def test_a_picture_that_is_not_finite_does_not_change_the_program() -> None:
     ["epsilon: 0", "epsilon: 1e-4 } loss_param { normalize: true"],
     ids=["no ridge", "other"],
 )
-def test_a_distance_without_a_ridge_is_the_layers(rest: str) -> None:
+def test_a_distance_without_a_ridge_is_the_layers(rest: str, engine: Engine) -> None:
     text = PICTURE + convolution("c1", "data", 16) + wasserstein_loss("c1", 16, 1.0, rest)
     net, reference = (
-        painting_net(CudaBackend(HostDevice()), text),
+        painting_net(engine(), text),
         painting_net(NumpyBackend(), text),
     )
     assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-4)
