@@ -12,7 +12,8 @@ TRAINING = "train:"
 
 
 def make(contender: str, name: str, size: int, threads: int) -> Iterations:
-    """Builds a contender: cpu, cpu:<instruction set>, cpu:bf16, numpy, torch or torch:channels_last."""
+    """Builds a contender: cpu, cpu:<instruction set>, cpu:bf16, numpy, numpy:float64, torch or
+    torch:channels_last."""
     kind, _, form = contender.partition(":")
     if name.startswith(TRAINING):
         return _training(kind, form, name.removeprefix(TRAINING), size, threads)
@@ -20,7 +21,9 @@ def make(contender: str, name: str, size: int, threads: int) -> Iterations:
         from benchmark import torch_nets  # takes seconds to import
 
         return torch_nets.make(name, size, threads, channels_last=form == "channels_last")
-    return our_nets.make(name, size, NumpyBackend() if kind == "numpy" else _cpu(threads, form))
+    if kind == "numpy":
+        return our_nets.make(name, size, NumpyBackend(), form or "float32")
+    return our_nets.make(name, size, _cpu(threads, form))
 
 
 def _cpu(threads: int, form: str) -> CpuBackend:

@@ -15,9 +15,9 @@ from nst.style.augment import for_solving
 from nst.style.transfer import FeatureNet, StylePicture, image_of, restore
 
 
-def make(name: str, size: int, backend: Backend) -> Iterations:
-    """Builds a contender."""
-    net = solving_net(name, size, backend)
+def make(name: str, size: int, backend: Backend, dtype: str = "float32") -> Iterations:
+    """Builds a contender. Targets are those of float32 whatever the type of the net."""
+    net = solving_net(name, size, backend, dtype)
     image = image_of(net)
     last_gram = max(i for i, layer in enumerate(net.layers) if layer.type == "Gram")
     return Iterations(
@@ -27,7 +27,7 @@ def make(name: str, size: int, backend: Backend) -> Iterations:
     )
 
 
-def solving_net(name: str, size: int, backend: Backend) -> Net:
+def solving_net(name: str, size: int, backend: Backend, dtype: str = "float32") -> Net:
     """The net of a style run on random pictures, its targets set."""
     weights, objective = nets.random_weights(name), nets.objective(name)
     features = FeatureNet(nets.feature_net(name), objective, weights, backend)
@@ -37,7 +37,8 @@ def solving_net(name: str, size: int, backend: Backend) -> Net:
     start = nets.picture(size, 3)
     param = for_solving(features.param, objective, shapes, start.shape, features.param_counts())
     del features
-    net = Net(param, backend=backend, rng=RandomSource(0), recycle_gradients=True)
+    options: dict[str, Any] = {"rng": RandomSource(0), "recycle_gradients": True}
+    net = Net(param, backend=backend, dtype=np.dtype(dtype), **options)
     net.copy_weights(weights)
     weights.clear()
     restore(net, targets)
