@@ -197,8 +197,10 @@ def test_covariance_and_its_scaling(rig: KernelRig, numbers: dict[str, Any]) -> 
     expected = second - mean @ mean.T + numbers["share"] * np.eye(5)
     np.testing.assert_allclose(out.read(), expected, rtol=1e-12, atol=1e-15)
     square = rig.buffer(np.array([7.0]))
-    rig.run("w2_normalise", "fp32", 25, rig.buffer(numbers["a"]), square, out, 5)
+    identity = rig.empty((5, 5), np.float64)
+    rig.run("w2_normalise", "fp32", 25, rig.buffer(numbers["a"]), square, out, identity, 5)
     np.testing.assert_allclose(out.read(), (numbers["a"] + numbers["a"].T) / 2 / 7**0.5, rtol=1e-13)
+    np.testing.assert_array_equal(identity.read(), np.eye(5))
 
 
 @pytest.mark.parametrize(("size", "count"), [(2e-4, 25), (5e-5, 0), (np.nan, 25)])

@@ -28,37 +28,30 @@ NST_KERNEL(gated_products)(const Real* __restrict__ a, const Real* __restrict__ 
   });
 }
 
+// This thread's share of the sum of all.
+NST_INLINE double share_of(const double* __restrict__ partials, Index count) {
+  double sum = 0;
+  NST_STRIDE(i, count) sum += partials[i];
+  return sum;
+}
+
 // ONE block each. *out = scale * sum of partials, or += with `adds`.
 NST_KERNEL(finish_sum)(const double* __restrict__ partials, float* __restrict__ out, Index count, double scale,
                        Index adds) {
   reduce_block<double>(
-      true,
-      [=] {
-        double sum = 0;
-        NST_STRIDE(i, count) sum += partials[i];
-        return sum;
-      },
+      true, [=] { return share_of(partials, count); },
       [=](double sum) { *out = (float)(scale * sum + (adds ? *out : 0.f)); });
 }
 
 // ONE block. *out = 1 / sum of partials; 1 where that is 0.
 NST_KERNEL(finish_inverse)(const double* __restrict__ partials, double* __restrict__ out, Index count) {
   reduce_block<double>(
-      true,
-      [=] {
-        double sum = 0;
-        NST_STRIDE(i, count) sum += partials[i];
-        return sum;
-      },
+      true, [=] { return share_of(partials, count); },
       [=](double sum) { *out = sum == 0 ? 1.0 : 1.0 / sum; });
 }
 
 NST_KERNEL(finish_sum_double)(const double* __restrict__ partials, double* __restrict__ out, Index count) {
-  sum_block(out, [=] {
-    double sum = 0;
-    NST_STRIDE(i, count) sum += partials[i];
-    return sum;
-  });
+  sum_block(out, [=] { return share_of(partials, count); });
 }
 
 // y += alpha * x, times *scalar if it is not null.

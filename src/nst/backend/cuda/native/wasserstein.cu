@@ -21,13 +21,14 @@ NST_KERNEL(w2_covariance)(const float* __restrict__ y, const double* __restrict_
   s[row * c + column] = both / 2 - means + (row == column ? target[c + 1] : 0.0);
 }
 
-// out = the symmetric part of m, over |M|. Threads: c * c.
-NST_KERNEL(w2_normalise)(const double* __restrict__ m, const double* __restrict__ square, double* __restrict__ out,
-                         Index c) {
+// y = the symmetric part of m, over |M|, and z = I. Threads: c * c.
+NST_KERNEL(w2_normalise)(const double* __restrict__ m, const double* __restrict__ square, double* __restrict__ y,
+                         double* __restrict__ z, Index c) {
   Index i = thread_number();
   if (i >= c * c) return;
   const Index column = take(i, (int)c), row = i;
-  out[row * c + column] = (m[row * c + column] + m[column * c + row]) / 2 / sqrt(*square);
+  y[row * c + column] = (m[row * c + column] + m[column * c + row]) / 2 / sqrt(*square);
+  z[row * c + column] = row == column ? 1.0 : 0.0;
 }
 
 // p(x) in place of x2 = x x. *unsettled, unless null, counts values of x that are not yet those of I. Threads: c * c.

@@ -73,7 +73,7 @@ class Roots:
     moments: Value
     square: Buffer
     """|M|^2 of M = R S R."""
-    inverse: Buffer
+    inverse: Place
     """(M / |M|)^-1/2."""
 
 

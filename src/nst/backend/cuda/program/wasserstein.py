@@ -84,22 +84,43 @@ def _roots(
     c: int,
     steps: Sequence[Step],
     alarm: int,
-) -> tuple[Buffer, Buffer]:
+) -> tuple[Place, Place]:
     """The root of M = R S R over |M|, and its inverse; |M|^2 into `square`."""
     m = _product(compiler, _product(compiler, target_root, covariance, c), target_root, c)
     partials, blocks = compiler.partials(c * c)
     compiler.kernel("dot", blocks * 256, m, m, partials, c * c, storage="fp64")
     compiler.kernel("finish_sum_double", 256, partials, square, blocks, storage="fp32")
-    y, z = compiler.tape.buffer(8 * c * c), None
-    compiler.kernel("w2_normalise", c * c, m, square, y, c, storage="fp32")
+    now = _Matrices(compiler, c)
+    normalised = (m, square, now.y, now.z)
+    compiler.kernel("w2_normalise", c * c, *normalised, c, storage="fp32")
     for i, step in enumerate(steps):
-        x = y if z is None else _product(compiler, z, y, c)
-        p = _product(compiler, x, x, c)
+        x = _product(compiler, now.z, now.y, c) if i else now.y
+        _multiply(compiler, x, x, now.p, c)
         counter = alarm if i == len(steps) - 1 else 0
-        compiler.kernel("w2_polynomial", c * c, x, p, counter, c, *step, storage="fp32")
-        y, z = _product(compiler, y, p, c), p if z is None else _product(compiler, p, z, c)
-    assert z is not None
-    return y, z
+        compiler.kernel("w2_polynomial", c * c, x, now.p, counter, c, *step, storage="fp32")
+        now = now.advanced(compiler)
+    return now.y, now.z
+
+
+class _Matrices:
+    """Y, P and Z of one step, one after the other, so that Y P and P Z are products of one stack each."""
+
+    def __init__(self, compiler: Compiler, c: int) -> None:
+        self.c = c
+        whole = compiler.tape.buffer(3 * 8 * c * c)
+        self.y, self.p, self.z = (part(whole, i * 8 * c * c) for i in range(3))
+
+    def advanced(self, compiler: Compiler) -> _Matrices:
+        """Y P and P Z as Y and Z of the next step, by one launch."""
+        c, device, after = self.c, compiler.device, _Matrices(compiler, self.c)
+
+        def bind() -> Launch:
+            left, right = (Matrix(p.address, "fp64", c, stride=c * c) for p in (self.y, self.p))
+            target = Matrix(after.y.address, "fp64", c, stride=2 * c * c)
+            return lambda: device.multiply(left, right, target, (c, c, c), matrices=2)
+
+        compiler.tape.add("product of roots", bind, (self.y, after.y))
+        return after
 
 
 def _target_root(target: Pinned, c: int) -> Part:
