@@ -240,7 +240,7 @@ class TestTheNet:
         net, _ = self.painting_net(backend, 'style { mask: "soft.png" } style {}', extra)
         image = image_of(net)
         start = image.to_host() + rng.normal(size=image.shape) * 20
-        image.data[...] = start
+        image.data[...] = backend.asarray(start, image.dtype)
         net.clear_param_diffs()
         net.forward_backward()
         gradient = image.diff_to_host().astype(float)
@@ -248,7 +248,7 @@ class TestTheNet:
 
         losses = []
         for side in (-1, 1):
-            image.data[...] = start + side * 0.5 * direction
+            image.data[...] = backend.asarray(start + side * 0.5 * direction, image.dtype)
             losses.append(net.forward_from_to())
 
         assert losses[1] - losses[0] == pytest.approx(np.linalg.norm(gradient), rel=0.02)
