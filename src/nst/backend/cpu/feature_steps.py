@@ -154,7 +154,7 @@ class JoinHandler(Handler):
     ) -> bool:
         if not self._accepts(bottom, top[0]):
             return False
-        gradient, shared = self.gradients.read(top[0]), False
+        gradient, shared = self.gradients.in_its_buffer(top[0]), False
         for (x, first), needed in zip(self._ranges(bottom), propagate_down, strict=True):
             if needed:
                 part = gradient.block_range(first, x.shape[1])

@@ -59,6 +59,24 @@ class Gradients:
         """The gradient of a blob, blocked."""
         return self.twins.read(blob.diff_memory, blob)
 
+    def in_its_buffer(self, blob: BlobLike) -> Blocked:
+        """The gradient of a blob in the buffer that it shares with its parts.
+
+        One that a layer's own code has written, elsewhere, is copied there.
+        """
+        found, slot = self.read(blob), self._slots.get(blob.name)
+        if slot is None or blob.name in self._sums or found.address in self._addresses(slot):
+            return found
+        sink = self.open(blob)
+        self.twins.engine.scale(1.0, found, sink.buffer)
+        self.close(sink)
+        return sink.buffer
+
+    def leave(self, blob: BlobLike) -> None:
+        """Lets a layer's own code write a gradient that the plan has a buffer for."""
+        if isinstance(blob.diff_memory.pending, _Recycled):
+            blob.diff_memory.pending = None
+
     def open(self, blob: BlobLike) -> Sink:
         """A buffer for the whole gradient of a blob."""
         slot = self._slots.get(blob.name)

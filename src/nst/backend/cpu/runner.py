@@ -100,6 +100,9 @@ class CpuRunner:
                 self._runtime.flush()
         if not done:
             self.batch.settle()
+            for blob, needed in zip(bottom, propagate_down, strict=True):
+                if needed:
+                    self._runtime.gradients.leave(blob)
         return done
 
     def flush(self) -> None:
