@@ -100,6 +100,9 @@ class Fork:
 class Join:
     """Concatenation of channels."""
 
+    holds_parts: bool = True
+    """The bottoms' values may be ranges of the top's: no layer works in place on the top."""
+
 
 @dataclass(frozen=True)
 class AddUp:

@@ -138,9 +138,11 @@ def of_any_number(layer: Layer) -> Operation | None:
     if isinstance(layer, Split):
         return Fork()
     if isinstance(layer, Concat) and layer.axis == 1:
-        return Join()
+        return Join(not layer.top_is_overwritten)
     if isinstance(layer, Eltwise) and layer.operation == EltwiseParameter.SUM:
         return AddUp(tuple(layer.coefficients), False)
+    if isinstance(layer, Event) and layer.top_is_overwritten:
+        return None  # its top is not to be its bottom
     if isinstance(layer, Event) and layer.gate != EventParameter.TARGET_NONZERO:
         return Gate("feature" if layer.gate == EventParameter.FEATURE_POSITIVE else "")
     return None

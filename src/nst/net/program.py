@@ -137,7 +137,7 @@ def _operation(
     if isinstance(layer, Trim):
         return Inside(layer.margins(bottoms[0].shape))
     if isinstance(layer, Event) and layer.gate == EventParameter.TARGET_NONZERO:
-        return TargetGate()
+        return None if layer.top_is_overwritten else TargetGate()
     if isinstance(layer, WassersteinLoss):
         return WassersteinDistance(layer.epsilon, layer.relative)
     if step is not None:

@@ -78,3 +78,47 @@ def test_the_gradient_of_joined_maps_is_the_references(cpu: CpuBackend, between:
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
         got, expected = net.blobs["data"].diff, reference.blobs["data"].diff
         assert relative_error(got, expected) < 1e-5
+
+
+IN_PLACE = {
+    "scalar": 'type: "Scalar" scalar_param { value: -0.5 }',
+    "batch norm": 'type: "BatchNorm" batch_norm_param { use_global_stats: true eps: 0.5 }',
+    "relu": 'type: "ReLU" relu_param { negative_slope: 0.5 }',
+}
+
+
+@pytest.mark.parametrize("rest", IN_PLACE.values(), ids=list(IN_PLACE))
+@pytest.mark.parametrize("shared", ["Concat", "Event"])
+def test_layers_in_place_leave_what_others_read_alone(
+    cpu: CpuBackend, shared: str, rest: str
+) -> None:
+    """Parts of a joined map may lie in it, an Event's top may be its bottom; not if a layer works there."""
+    parts = 'bottom: "expand1" bottom: "expand3"' if shared == "Concat" else 'bottom: "cat"'
+    between = f'layer {{ name: "e" type: "{shared}" {parts} top: "e" }}'
+    between += f'layer {{ name: "i" {rest} bottom: "e" top: "e" }}'
+    more = 'layer { name: "v" type: "TVLoss" bottom: "expand1" top: "v" }'
+    more += 'layer { name: "w" type: "TVLoss" bottom: "cat" top: "w" }'
+    net = painting_net(between + more, cpu, np.float32)
+    reference = painting_net(between + more, NumpyBackend(), np.float64)
+    for seed in range(3):
+        for each in (net, reference):
+            fill(each, seed)
+        net.forward_backward()
+        reference.forward_backward()
+        assert net.loss_terms() == pytest.approx(reference.loss_terms(), rel=1e-5)
+        assert relative_error(net.blobs["data"].diff, reference.blobs["data"].diff) < 1e-5
+
+
+def test_a_sum_that_a_batch_norm_adds_to_is_made_of_living_memory(cpu: CpuBackend) -> None:
+    """BatchNorm lets its call run at once, and what it wrote is added to the sum later."""
+    between = """
+layer { name: "b" type: "BatchNorm" bottom: "cat" top: "b"
+        batch_norm_param { use_global_stats: true eps: 0.5 } }
+layer { name: "e" type: "Eltwise" bottom: "cat" bottom: "b" top: "e" }"""
+    net = painting_net(between, cpu, np.float32)
+    reference = painting_net(between, NumpyBackend(), np.float64)
+    for seed in range(3):
+        for each in (net, reference):
+            fill(each, seed)
+        assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
+        assert relative_error(net.blobs["data"].diff, reference.blobs["data"].diff) < 1e-5

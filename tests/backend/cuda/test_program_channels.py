@@ -102,3 +102,16 @@ def test_statistics_of_the_batch_are_the_layers(engine: Engine) -> None:
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=2e-6)
     assert error(gradient(net), gradient(reference)) < 1e-5
     assert {net.layers[index].name for index in program_of(net).run.foreign} == {"bn_c1"}
+
+
+def test_a_convolution_without_bias_keeps_the_zeros_that_it_adds(engine: Engine) -> None:
+    """What launches know by its address alone must live as long as they do."""
+    text = PICTURE + convolution("c1", "data", 16, "kernel_size: 3 bias_term: false")
+    text = text.replace(FROZEN, "param { lr_mult: 0 }") + gram_loss("c1", 16, 3.0)
+    net, reference = net_of(text, engine()), net_of(text, NumpyBackend())
+    device = net.backend.device
+    for _ in range(3):
+        assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=2e-6)
+        assert error(gradient(net), gradient(reference)) < 5e-6
+        for array in [device.empty((16,), np.float32) for _ in range(99)]:
+            array[...] = 1  # where the zeros were, if they were given back

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from backend.cuda.conftest import Engine
+from backend.cuda.host_device import HostDevice
 from backend.cuda.test_program import PICTURE, convolution, error, gradient, gram_loss, program_of
 
 from nst.backend import Backend
+from nst.backend.cuda.backend import CudaBackend
 from nst.backend.numpy_backend import NumpyBackend
 from nst.core import RandomSource
 from nst.io.prototxt import parse_net
@@ -73,3 +75,23 @@ def test_a_target_that_the_net_computes_is_gated_by_the_layer(engine: Engine) ->
     assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-6)
     assert error(gradient(net), gradient(reference)) < 2e-6
     assert {net.layers[index].name for index in program_of(net).run.foreign} == {"e_s"}
+
+
+def test_a_gate_with_a_slope_is_no_part_of_the_convolution() -> None:
+    """cuDNN's gradient behind a gate lets nothing through where values are not positive."""
+    text = PICTURE + convolution("c1", "data", 16) + convolution("c2", "c1", 16)
+    text = text.replace('top: "c1" }', 'top: "c1" relu_param { negative_slope: 0.3 } }')
+    text += gram_loss("c2", 16, 3.0)
+    net = painting_net(text, CudaBackend(HostDevice(fuses_gates=True)))
+    reference = painting_net(text, NumpyBackend())
+    assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-6)
+    assert error(gradient(net), gradient(reference)) < 2e-6
+
+
+def test_the_top_of_an_event_shows_its_bottom_also_where_that_is_no_map(engine: Engine) -> None:
+    net = painting_net(net_of("t_s"), engine())
+    for _ in range(2):
+        net.forward_backward()
+        got, expected = (net.blobs[name].to_host() for name in ("e_c1", "g_c1"))
+        assert np.abs(expected).max() > 0
+        np.testing.assert_array_equal(got, expected)

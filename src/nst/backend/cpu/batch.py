@@ -3,9 +3,9 @@
 A kernel sweeps the caches; Python after it is ten times as slow as Python after Python. A net's runner
 therefore lets a whole run of layers describe their calls first, and only when somebody needs a result are
 they made, one right after the other. Addresses in a call that waits must stay good: buffers of blobs and
-layers outlive the run; one made while calls wait is kept until they have run, and they run before it is made,
-in case it takes the place of one that they use. Whoever passes memory of less life, or reads a result,
-settles.
+layers outlive the run. Calls that wait run before memory is made, in case it takes the place of some that
+they use; what a layer makes is kept until it is through and all its calls have run. Whoever passes memory
+of less life, or reads a result, settles.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ class Batch(Engine):
         """False: every call runs at once, for a profiler."""
         self._is_open = False
         self._calls: list[tuple[str, tuple[object, ...]]] = []
+        self._made: list[FloatArray] = []
+        """By the layer that describes its calls: it may settle, and then describe more that use them."""
         self._kept: list[FloatArray] = []
+        """By layers before it."""
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -39,6 +42,8 @@ class Batch(Engine):
             raise
         finally:
             self._is_open = False
+            self._kept += self._made
+            self._made.clear()
 
     def call(self, name: str, *arguments: object) -> None:
         if self._is_open:
@@ -57,5 +62,5 @@ class Batch(Engine):
         self.settle()
         made = super().array(shape)
         if self._is_open:
-            self._kept.append(made)
+            self._made.append(made)
         return made

@@ -145,7 +145,8 @@ class JoinHandler(Handler):
             place = target.block_range(first, x.shape[1])
             if source.address != place.address:
                 self.engine.scale(1.0, source, place)
-            self.twins.of(x.data_memory).home = place
+            if self.operation.holds_parts:
+                self.twins.of(x.data_memory).home = place
         self.twins.wrote(y.data_memory, y, target)
         return True
 

@@ -73,7 +73,9 @@ class Gradients:
         return sink.buffer
 
     def leave(self, blob: BlobLike) -> None:
-        """Lets a layer's own code write a gradient that the plan has a buffer for."""
+        """Lets a layer's own code write a gradient that the plan has a buffer for, outside of it."""
+        tenants = self._tenants.get(self._slots.get(blob.name, -1), [])
+        tenants[:] = [tenant for tenant in tenants if tenant[0] is not blob.diff_memory]
         if isinstance(blob.diff_memory.pending, _Recycled):
             blob.diff_memory.pending = None
 

@@ -127,9 +127,15 @@ class DistanceHandler(Handler):
             if not needed:
                 continue
             if isinstance(difference, Blocked):
-                self.gradients.write(blob, partial(self.engine.scale, sign * share, difference))
+                self.gradients.contribute(blob, partial(self._spread, sign * share, difference))
             else:
                 target = self.twins.overwrite_planar(blob.diff_memory, blob)
                 operands = (sign * share, address(difference), address(target), target.size)
                 self.engine.call("nst_scale", *operands)
         return True
+
+    def _spread(self, share: float, difference: Blocked, out: Blocked, adds: bool) -> None:
+        if adds:
+            self.engine.combine(share, difference, 1.0, out, out)
+        else:
+            self.engine.scale(share, difference, out)

@@ -48,6 +48,7 @@ class Builder:
         self.workspace_place = Pinned(None, 0)
         self.refreshes: list[tuple[BlobLike, Callable[[], None]]] = []
         """What to do again, outside the tape, when somebody has written to an input or to weights."""
+        self.constants: list[Any] = []
         self.observed: list[str] = []
         self.observations = Pinned(None, 0)
         self.scalars = self.pinned(np.array([0.0, 1.0], np.float32))
@@ -74,8 +75,9 @@ class Builder:
         return Value(value.shape, self.tape.buffer(value.count * 4), False)
 
     def pinned(self, host: Any) -> Pinned:
-        """Host values in an array of their own."""
+        """Host values in an array of their own. It is kept here, since launches know its address only."""
         array = self.device.upload(host)
+        self.constants.append(array)
         return Pinned(array, self.device.address(array))
 
     def memory(self, number: int, side: str = "data") -> BlobMemory:

@@ -15,8 +15,9 @@ import numpy as np
 from nst.backend.cuda.device import Device, Precision
 from nst.backend.cuda.graphs import ITEM_BYTES
 from nst.backend.cuda.program.builder import Builder
-from nst.backend.cuda.program.places import Buffer, Pinned
+from nst.backend.cuda.program.places import BlobMemory, Buffer, Pinned
 from nst.backend.cuda.program.values import Gate, Roots, Term, Value
+from nst.backend.operations import MemoryLike
 from nst.backend.programs import ProgramLayer
 
 
@@ -63,6 +64,8 @@ class Compiler(Builder):
         """The last value of every blob of the forward pass: the layout of its gradient."""
         self.shared: dict[int, int] = {}
         """Blobs whose values are another blob's."""
+        self.planes: dict[int, Value] = {}
+        """Values that were written last to a planar memory, by its id."""
         self.maps: dict[int, tuple[Value, Value]] = {}
         """Planar values and the maps that were made of them."""
         self.converted: dict[int, Value] = {}
@@ -133,11 +136,18 @@ class Compiler(Builder):
             if not place.is_same(value.place):  # the top of an Event; a ReLU of slope 1 is a copy
                 operands = (value.place, place, value.count, 1.0)
                 self.kernel("planar_relu", value.count, *operands, storage="fp32")
+                self.planes[id(place.memory)] = value
             return Value(value.shape, place, False)
         n, c, h, w = value.shape
         sizes = (n, c, h, w, value.padded, 2.0**-value.exponent, 0)
         self.kernel("to_planar", value.groups, value.place, place, *sizes)
+        self.planes[id(place.memory)] = value
         return Value(value.shape, place, False)
+
+    def is_in_memory(self, value: Value, memory: MemoryLike) -> bool:
+        """Whether values are in this planar memory after a run."""
+        is_own = isinstance(value.place, BlobMemory) and value.place.memory is memory
+        return is_own or self.planes.get(id(memory)) is value
 
     def root(self, number: int) -> int:
         """The blob whose values a split's top shares."""

@@ -68,10 +68,11 @@ class DataGradient(Term):
         graph = _graph(compiler, Task.DATA, out, self.dy, operation)
         filters = Filters(compiler, self.layer.params[0], out, self.dy, operation)
         weights = filters.scaled(out.exponent - self.dy.exponent)
-        if compiler.device.fuses_gates and gate is not None and gate.values is not None:
+        if compiler.device.fuses_gates and gate is not None and _is_fusible(gate):
             gated = dataclasses.replace(graph, task=Task.DATA_GATED)
             plan = compiler.device.plan(gated, compiler.precision)
             if plan is not None:
+                assert gate.values is not None
                 operands = (self.dy.place, weights, gate.values.place, out.place)
                 launch(compiler, "DATA_GATED", plan, *operands)
                 return True
@@ -80,6 +81,11 @@ class DataGradient(Term):
             raise Unsupported
         launch(compiler, "DATA", plan, self.dy.place, weights, out.place)
         return False
+
+
+def _is_fusible(gate: Gate) -> bool:
+    """Whether cuDNN's gated gradient passes what this gate does: where values are positive, and no more."""
+    return gate.values is not None and gate.slope == 0.0
 
 
 def launch(compiler: Compiler, label: str, plan: ConvolutionPlan, *operands: Place) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from nst.backend.cuda.device import Array, Device, Launch, Precision
 from nst.backend.cuda.program.compiler import NO_ALARMS, Alarms, Compiler
 from nst.backend.cuda.program.operations import compile_backward, compile_forward
-from nst.backend.cuda.program.places import Pinned
+from nst.backend.cuda.program.places import BlobMemory, Pinned
 from nst.backend.cuda.program.tape import place_buffers
 from nst.backend.cuda.program.values import Value
-from nst.backend.operations import BlobLike, Fork, MemoryLike
+from nst.backend.operations import BlobLike, MemoryLike
 from nst.backend.programs import ProgramLayer
 from nst.errors import BackendError
 
@@ -78,8 +78,11 @@ class Run:
 
     def backward(self) -> None:
         """All launches of the backward pass; what they need of the forward pass is there once only."""
+        for place in self._compiler.memories.values():
+            place.memory.pending = None  # own code looks at what the forward pass has left in them
         _in_order(self._launches[self._boundary if self._is_fresh else 0 :])()
         self._is_fresh = False
+        self._show()
 
     def forward_backward(self) -> None:
         """One by one the first time, when libraries load what they need; then as few launches as can be."""
@@ -173,27 +176,21 @@ class Run:
                 memory.pending = None
 
     def _shown_now(self) -> list[_Shown]:
-        compiler, result = self._compiler, []
-        for number in self._computed:
-            value, blob = compiler.values[number], compiler.blobs[number]
-            kept = isinstance(value.place, Pinned) or number in self._kept
-            fill = _Fill(self.device, compiler, blob, value) if kept else _Lost(blob.name)
-            result.append(_Shown(blob, blob.data_memory, fill, kept))
+        """Every memory whose blob has newer values elsewhere; blobs that share it have one set of values."""
+        compiler, newest = self._compiler, {}
+        for layer in compiler.layers:
+            if not layer.source:
+                for number in layer.tops:
+                    blob = compiler.blobs[number]
+                    newest[id(blob.data_memory)] = blob, compiler.values[number]
+        kept = {id(compiler.values[number]) for number in self._kept}
+        result = []
+        for blob, value in newest.values():
+            if not compiler.is_in_memory(value, blob.data_memory):
+                keeps = id(value) in kept or isinstance(value.place, Pinned | BlobMemory)
+                fill = _Fill(self.device, compiler, blob, value) if keeps else _Lost(blob.name)
+                result.append(_Shown(blob, blob.data_memory, fill, keeps))
         return result
-
-    @property
-    def _computed(self) -> list[int]:
-        """Blobs whose newest values are maps; the tops of a split are its bottom's memory."""
-        compiler = self._compiler
-        tops = {
-            top
-            for layer in compiler.layers
-            if not (layer.source or layer.index in compiler.foreign)
-            and not isinstance(layer.operation, Fork)
-            for top in layer.tops
-        }
-        shown = {number for number, side in compiler.memories if side == "data"}
-        return [top for top in tops - shown if compiler.values[top].is_map]
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,7 +231,7 @@ def is_held(memory: MemoryLike) -> bool:
 
 
 class _Fill:
-    """Memory.pending of a map: writes it into the planar array."""
+    """Memory.pending of values elsewhere: writes them into the planar array."""
 
     def __init__(self, device: Device, compiler: Compiler, blob: BlobLike, value: Value) -> None:
         self.device, self.value, self.blob = device, value, blob
@@ -246,6 +243,10 @@ class _Fill:
         if memory is None:
             return
         planar = memory.raw(value.shape, self.blob.backend, self.blob.dtype)
+        if not value.is_map:  # a ReLU of slope 1 is a copy
+            operands = value.place.address, self.device.address(planar), value.count, 1.0
+            self.device.kernels.launch("planar_relu", "fp32", value.count, *operands)
+            return
         sizes = (*value.shape, value.padded, 2.0**-value.exponent, 0)
         addresses = value.place.address, self.device.address(planar)
         self.device.kernels.launch("to_planar", self.storage, value.groups, *addresses, *sizes)
