@@ -249,6 +249,21 @@ def test_the_dumped_net_parses_and_builds(workshop: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("asked", "is_trimmed"), [((), False), (("--style-margin", 1), True)])
+def test_a_tileable_picture_has_no_edge_to_leave_out(
+    asked: tuple[object, ...], is_trimmed: bool, workshop: Path
+) -> None:
+    """Not even where the solver file leaves one out, but where a flag does."""
+    text = Path("solver.prototxt").read_text()
+    block = "style_transfer_param {"
+    Path("trimming.prototxt").write_text(text.replace(block, f"{block} style_margin: 1 "))
+    words = ("trimming.prototxt", "--tileable", *asked, "--iterations", 1, "--dump-net", "net.txt")
+    assert solve(*words) == 0
+    types = {layer.type for layer in parse_net(Path("net.txt").read_text()).layer}
+    assert "Pad" in types
+    assert ("Trim" in types) == is_trimmed
+
+
 def test_a_net_dumped_to_the_screen_is_alone_there(
     workshop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

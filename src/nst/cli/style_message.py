@@ -46,6 +46,8 @@ def to_message(args: argparse.Namespace) -> SolverParameter:
     _set_video(style, args)
     if args.tileable:
         style.padding, style.pad_every_layer = PadParameter.CIRCULAR, True
+        if not style.HasField("style_margin"):
+            style.style_margin = 0  # no place is at an edge; those left out would show as a seam
     _set_pictures(style, args)
     _set_preprocessing(style, args)
     if not style.ListFields():
