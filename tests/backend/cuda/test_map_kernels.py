@@ -309,10 +309,11 @@ def test_local_response_normalisation(
     got = to_planar(y.read(), 17, storage)
     np.testing.assert_allclose(got * 4, expected, rtol=tolerance, atol=tolerance)
     dx = rig.buffer(to_map(x * 0, storage))
-    rig.run("lrn_backward", storage, 36, there, y, norm, gradient, dx, *sizes, alpha, beta, unscale)
+    factors = alpha, beta, unscale, 0.25
+    rig.run("lrn_backward", storage, 36, there, y, norm, gradient, dx, *sizes, *factors)
     REFERENCE.lrn_backward(real, 4 * got, scale, dy, size, alpha, beta, expected_dx)
     got = to_planar(dx.read(), 17, storage)
-    np.testing.assert_allclose(got, expected_dx, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(4 * got, expected_dx, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("mode", ["edge", "reflect", "constant", "wrap"])

@@ -36,10 +36,11 @@ NST_KERNEL(lrn)(const Element* __restrict__ x, float* __restrict__ norm, Element
   store(y, i, result);
 }
 
-// dx = dy * norm^-beta - 2 alpha beta / size * x * (window sum of dy * y / norm), in real values; linear in dy.
+// dx = dy * norm^-beta - 2 alpha beta / size * x * (window sum of dy * y / norm), in real values; linear in dy, and
+// times `rescale`: where divisors are large, what is far below dy's scale.
 NST_KERNEL(lrn_backward)(const Element* __restrict__ x, const Element* __restrict__ y, const float* __restrict__ norm,
                          const Element* __restrict__ dy, Element* __restrict__ dx, Index positions, Index c, Index cp,
-                         Index size, float alpha, float beta, float unscale) {
+                         Index size, float alpha, float beta, float unscale, float rescale) {
   const int groups = (int)(cp / 8);
   const Index i = thread_number();
   Index position = i;
@@ -54,7 +55,7 @@ NST_KERNEL(lrn_backward)(const Element* __restrict__ x, const Element* __restric
       return widen(dy[start + channel]) * (unscale * widen(y[start + channel])) / norm[start + channel];
     });
     const float through = gradient.at[k] * powf(norm[i * 8 + k], -beta);
-    result.at[k] = first + k < c ? through - factor * (unscale * values.at[k]) * cross : 0.f;
+    result.at[k] = first + k < c ? rescale * (through - factor * (unscale * values.at[k]) * cross) : 0.f;
   }
   store(dx, i, result);
 }

@@ -105,10 +105,10 @@ class _Normalised(Term):
         rule = self.layer.operation
         assert isinstance(rule, Normalise)
         x, y, norm = self.compiler.normalised[self.layer.index]
-        dy = rescaled(self.compiler, self.dy, out.exponent)
-        operands = (x.place, y.place, norm, dy.place, out.place)
+        operands = (x.place, y.place, norm, self.dy.place, out.place)
         sizes = (x.positions, x.shape[1], x.padded, rule.size)
-        factors = (rule.alpha, rule.beta, 2.0**-x.exponent)
+        rescale = 2.0 ** (out.exponent - self.dy.exponent)
+        factors = (rule.alpha, rule.beta, 2.0**-x.exponent, rescale)
         self.compiler.kernel("lrn_backward", out.groups, *operands, *sizes, *factors)
         return False
 
