@@ -36,10 +36,12 @@ class RandomNet:
     maps: list[Map] = field(default_factory=list)
     masks: set[str] = field(default_factory=set)
     covariances: set[str] = field(default_factory=set)
+    images: int = 1
 
     def __post_init__(self) -> None:
+        self.images = self.random.choice([1, 1, 2])
         height, width = self.random.randint(6, 20), self.random.randint(6, 20)
-        shape = f"shape {{ dim: 1 dim: 3 dim: {height} dim: {width} }}"
+        shape = f"shape {{ dim: {self.images} dim: 3 dim: {height} dim: {width} }}"
         self.text = (
             f'layer {{ name: "data" type: "Parameter" top: "data" parameter_param {{ {shape} }} }}'
         )
@@ -59,14 +61,14 @@ class RandomNet:
         return top or name
 
     def input(self, *shape: int) -> str:
-        dims = " ".join(f"dim: {size}" for size in shape)
+        dims = " ".join(f"dim: {size}" for size in (self.images, *shape))
         return self.add("Input", [], "", f"input_param {{ shape {{ {dims} }} }}")
 
     def mask(self, x: Map) -> None:
         self.replace(x, self.add("Mask", [x.name, self.new_mask(x)]))
 
     def new_mask(self, x: Map) -> str:
-        name = self.input(1, 1, x.height, x.width)
+        name = self.input(1, x.height, x.width)
         self.masks.add(name)
         return name
 
@@ -180,23 +182,23 @@ class RandomNet:
             self.add("TVLoss", [x.name], "", weight)
         elif kind == "wasserstein":
             statistic = self.add("Moments", [x.name])
-            target = self.input(1, x.channels, 1 + x.channels)
+            target = self.input(x.channels, 1 + x.channels)
             self.covariances.add(target)
             settings = f"{weight} wasserstein_loss_param {{ epsilon: 0.01 }}"
             self.add("WassersteinLoss", [statistic, target], "", settings)
         elif kind == "content":
-            self.distance(x.name, weight, 1, x.channels, x.height, x.width)
+            self.distance(x.name, weight, x.channels, x.height, x.width)
         elif kind == "gram":
             settings = f"gram_param {{ normalize: {self.random.choice(['NONE', 'HW', 'CHW'])} }}"
             name = self.add("Gram", [x.name, *region], "", settings)
-            self.distance(name, weight, 1, x.channels, x.channels)
+            self.distance(name, weight, x.channels, x.channels)
         else:
             second, width = self.random.choice(
                 [("FULL", 1 + x.channels), ("NONE", 1), ("DIAGONAL", 2)]
             )
             settings = f"moments_param {{ second: {second} }}"
             name = self.add("Moments", [x.name, *region], "", settings)
-            self.distance(name, weight, 1, x.channels, width)
+            self.distance(name, weight, x.channels, width)
 
     def distance(self, name: str, weight: str, *shape: int) -> None:
         target = self.input(*shape)

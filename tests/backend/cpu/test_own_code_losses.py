@@ -122,3 +122,22 @@ layer { name: "e" type: "Eltwise" bottom: "cat" bottom: "b" top: "e" }"""
             fill(each, seed)
         assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
         assert relative_error(net.blobs["data"].diff, reference.blobs["data"].diff) < 1e-5
+
+
+def test_lrn_runs_on_ranges_of_joined_maps_of_several_images(cpu: CpuBackend) -> None:
+    """From the second run on its top is a range of the join, and its gradient always was: they have gaps."""
+    text = FIRE.replace("dim: 1 dim: 32", "dim: 2 dim: 16").replace("dim: 1 ", "dim: 2 ")
+    text += 'layer { name: "n" type: "LRN" bottom: "squeeze" top: "n" lrn_param { alpha: 0.1 } }'
+    text += 'layer { name: "j" type: "Concat" bottom: "squeeze" bottom: "n" top: "j" }'
+    text += convolution("last", "j", 3)
+    text += 'layer { name: "l" type: "EuclideanLoss" bottom: "last" bottom: "tc" top: "l" }'
+    options = {"rng": RandomSource(3), "recycle_gradients": True}
+    net = Net(parse_net(text), backend=cpu, **options)
+    reference = Net(parse_net(text), backend=NumpyBackend(), rng=RandomSource(3), dtype=np.float64)
+    for each in (net, reference):
+        each.forward_from_to(0, 0)
+    for seed in range(3):
+        for each in (net, reference):
+            fill(each, seed)
+        assert net.forward_backward() == pytest.approx(reference.forward_backward(), rel=1e-5)
+        assert relative_error(net.blobs["data"].diff, reference.blobs["data"].diff) < 1e-5

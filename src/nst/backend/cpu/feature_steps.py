@@ -21,17 +21,19 @@ class NormaliseHandler(Handler):
         x, y = bottom[0], top[0]
         if not is_feature_map(x):
             return False
-        source, target = self.twins.read(x.data_memory, x), self.twins.target(y.data_memory, y)
-        if not (source.is_whole and target.is_whole):
-            return False
+        source = self._whole(self.twins.read(x.data_memory, x))
+        target = self.twins.target(y.data_memory, y)
+        written = target if target.is_whole else self._like(target)
         if self.scale is None or not fits(self.scale, x.shape):
             self.scale = self.engine.blocked(x.shape[0], x.shape[1], extent_of(x.shape))
         rule = self.operation
         self.engine.call(
             "nst_lrn",
-            *(source.address, self.scale.address, target.address, *self._sizes(x)),
+            *(source.address, self.scale.address, written.address, *self._sizes(x)),
             *(rule.size, rule.alpha, rule.beta, rule.k),
         )
+        if written is not target:
+            self.engine.scale(1.0, written, target)
         self.twins.wrote(y.data_memory, y, target)
         return True
 
@@ -47,11 +49,21 @@ class NormaliseHandler(Handler):
             self.scale,
             self.gradients.read(y),
         ]
-        if not all(operand.is_whole for operand in operands):
-            return False
+        whole = [self._whole(operand) for operand in operands]
         if propagate_down[0]:
-            self.gradients.write(x, lambda target: self._spread(operands, target, x))
+            self.gradients.write(x, lambda target: self._spread(whole, target, x))
         return True
+
+    def _whole(self, values: Blocked) -> Blocked:
+        """The values with images one after the other: of several, a range of a joined map has gaps."""
+        if values.is_whole:
+            return values
+        copy = self._like(values)
+        self.engine.scale(1.0, values, copy)
+        return copy
+
+    def _like(self, values: Blocked) -> Blocked:
+        return self.engine.blocked(values.images, values.channels, values.extent)
 
     def _spread(self, operands: list[Blocked], target: Blocked, x: BlobLike) -> None:
         rule = self.operation
