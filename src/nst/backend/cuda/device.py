@@ -50,18 +50,11 @@ class ConvolutionPlan(Protocol):
     def bind(self, addresses: Sequence[int], workspace: int) -> Launch: ...
 
 
-class Device(ABC):
-    """One GPU, one stream. Arrays are those of `xp`."""
+class CompileTarget(ABC):
+    """What compiling a net asks of a GPU: memory and plans. Nothing is launched."""
 
-    xp: Any
-    kernels: KernelLauncher
-    description: str
-    has_bf16 = True
     fuses_gates = False
     """Whether cuDNN's gradient with a ReLU's gate is faster than the gradient and a kernel for the gate."""
-    _scratch: Array | None = None
-
-    # ---- memory --------------------------------------------------------------------------------
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -70,6 +63,26 @@ class Device(ABC):
     @abstractmethod
     def upload(self, host: NDArray[Any]) -> Array:
         """A copy of host values."""
+
+    def address(self, array: Array | None) -> int:
+        """Where an array's first value is; 0 for None."""
+        return 0 if array is None else int(array.data.ptr)
+
+    @abstractmethod
+    def plan(self, graph: Graph, precision: Precision) -> ConvolutionPlan | None:
+        """How to run a convolution; None if cuDNN has no way."""
+
+
+class Device(CompileTarget):
+    """One GPU, one stream. Arrays are those of `xp`."""
+
+    xp: Any
+    kernels: KernelLauncher
+    description: str
+    has_bf16 = True
+    _scratch: Array | None = None
+
+    # ---- memory --------------------------------------------------------------------------------
 
     @abstractmethod
     def download(self, array: Array) -> NDArray[Any]:
@@ -87,10 +100,6 @@ class Device(ABC):
     def free_bytes(self) -> int:
         """Memory that can still be had."""
 
-    def address(self, array: Array | None) -> int:
-        """Where an array's first value is; 0 for None."""
-        return 0 if array is None else int(array.data.ptr)
-
     def scratch(self, nbytes: int) -> int:
         """The address of scratch memory that holds until the next call of this; 0 for no bytes."""
         if nbytes == 0:
@@ -101,10 +110,6 @@ class Device(ABC):
         return self.address(self._scratch)
 
     # ---- work ------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def plan(self, graph: Graph, precision: Precision) -> ConvolutionPlan | None:
-        """How to run a convolution; None if cuDNN has no way."""
 
     @abstractmethod
     def multiply(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nst.backend.cuda.device import Device, Launch, Precision
+from nst.backend.cuda.device import CompileTarget, Device, Launch, Precision
 from nst.backend.cuda.graphs import ITEM_BYTES
 from nst.backend.cuda.program.places import BlobMemory, Buffer, Part, Pinned, Place
 from nst.backend.cuda.program.tape import Tape
@@ -28,7 +28,7 @@ class Builder:
 
     def __init__(
         self,
-        device: Device,
+        device: CompileTarget,
         precision: Precision,
         layers: Sequence[ProgramLayer],
         exponents: Mapping[str, int],
@@ -46,7 +46,7 @@ class Builder:
         self.workspace = 0
         """Bytes of scratch memory that the convolutions need."""
         self.workspace_place = Pinned(None, 0)
-        self.refreshes: list[tuple[BlobLike, Callable[[], None]]] = []
+        self.refreshes: list[tuple[BlobLike, Callable[[Device], None]]] = []
         """What to do again, outside the tape, when somebody has written to an input or to weights."""
         self.constants: list[Any] = []
         self.observed: list[str] = []
@@ -96,16 +96,16 @@ class Builder:
         """One of our kernels; places among the arguments become addresses."""
         kind = storage or self.precision.storage
 
-        def bind() -> Launch:
+        def bind(device: Device) -> Launch:
             values = [a if isinstance(a, int | float) else a.address for a in arguments]
-            launch = self.device.kernels.launch
+            launch = device.kernels.launch
             return lambda: launch(name, kind, threads, *values)
 
         self.tape.add(name, bind, [a for a in arguments if not isinstance(a, int | float)])
 
     def call(self, label: str, work: Launch, *places: Place) -> None:
         """Work of any kind that launches on the device's stream, and may wait for it."""
-        self.tape.add(label, lambda: work, places, may_wait=True)
+        self.tape.add(label, lambda _: work, places, may_wait=True)
 
     def partials(self, count: int) -> tuple[Buffer, int]:
         """A buffer for the partial sums over `count` threads' worth of work, and how many there are."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from nst.backend.cuda.device import Device
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.features import map_like
 from nst.backend.cuda.program.places import Pinned
@@ -83,7 +84,7 @@ def _pinned(
     device = compiler.device
     array = device.empty((y.padded,), np.float32)
 
-    def refresh() -> None:
+    def refresh(device: Device) -> None:
         host = np.zeros(y.padded, np.float32)
         found = measure()
         host[: found.size] = found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nst.backend.cuda.device import Device, Precision
+from nst.backend.cuda.device import CompileTarget, Device, Precision
 from nst.backend.cuda.graphs import ITEM_BYTES
 from nst.backend.cuda.program.builder import Builder
 from nst.backend.cuda.program.places import BlobMemory, Buffer, Pinned
@@ -47,7 +47,7 @@ class Compiler(Builder):
 
     def __init__(
         self,
-        device: Device,
+        device: CompileTarget,
         precision: Precision,
         layers: Sequence[ProgramLayer],
         exponents: Mapping[str, int],
@@ -164,9 +164,9 @@ class Compiler(Builder):
         nbytes = like.groups * 8 * ITEM_BYTES[self.precision.storage]
         array = self.device.empty((nbytes,), np.uint8)
         result = Value(like.shape, Pinned(array, self.device.address(array)), True, like.exponent)
-        source, storage, device = self.memory(number), self.precision.storage, self.device
+        source, storage = self.memory(number), self.precision.storage
 
-        def convert() -> None:
+        def convert(device: Device) -> None:
             addresses = source.address, result.place.address
             device.kernels.launch("to_map", storage, result.groups, *addresses, *sizes)
 

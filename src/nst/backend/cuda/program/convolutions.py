@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nst.backend.cuda.device import ConvolutionPlan, Launch
+from nst.backend.cuda.device import ConvolutionPlan, Device, Launch
 from nst.backend.cuda.graphs import Graph, Task
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.places import Pinned, Place
@@ -92,7 +92,7 @@ def launch(compiler: Compiler, label: str, plan: ConvolutionPlan, *operands: Pla
     """Puts a plan on the tape; all plans share one workspace."""
     compiler.workspace = max(compiler.workspace, plan.workspace)
 
-    def bind() -> Launch:
+    def bind(device: Device) -> Launch:
         addresses = [operand.address for operand in operands]
         return plan.bind(addresses, compiler.workspace_place.address)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nst.backend.cuda.device import Device
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.features import pass_on
 from nst.backend.cuda.program.places import Pinned
@@ -59,7 +60,7 @@ def _bits(compiler: Compiler, number: int, x: Value) -> Pinned:
     blob, device = compiler.blobs[number], compiler.device
     array = device.empty((x.groups,), np.uint8)
 
-    def look() -> None:
+    def look(device: Device) -> None:
         values = blob.backend.to_host(blob.data)
         array[...] = device.upload(_packed(values.reshape(x.shape) != 0, x))
 

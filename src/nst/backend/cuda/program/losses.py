@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from nst.backend.cuda.device import Device
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.moments import Product, multiply_features
 from nst.backend.cuda.program.places import Buffer, Pinned, Place
@@ -153,7 +154,7 @@ def _share_of(compiler: Compiler, number: int) -> Pinned:
     blob, device = compiler.blobs[number], compiler.device
     array = device.empty((1,), np.float64)
 
-    def measure() -> None:
+    def measure(device: Device) -> None:
         values = blob.backend.to_host(blob.data).astype(np.float64)
         array[...] = device.upload(np.array([1.0 / ((values * values).sum() or 1.0)]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nst.backend.cuda.cublas import Matrix
-from nst.backend.cuda.device import Launch
+from nst.backend.cuda.device import Device, Launch
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.places import Buffer, Part, Pinned, Place, part
 from nst.backend.cuda.program.values import Gate, Term, Value
@@ -25,9 +25,9 @@ def multiply_features(compiler: Compiler, x: Value, out: Place, pitch: int, scal
     """out = scale * F F^T per image, (C, C) in fp32 with rows `pitch` apart, of real features."""
     images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
     alpha = scale * 2.0 ** (-2 * x.exponent)
-    precision, device = compiler.precision, compiler.device
+    precision = compiler.precision
 
-    def bind() -> Launch:
+    def bind(device: Device) -> Launch:
         storage, step = precision.storage, pixels * x.padded
         left = Matrix(x.place.address, storage, x.padded, True, step)
         right = Matrix(x.place.address, storage, x.padded, False, step)
@@ -53,12 +53,12 @@ class Product(Term):
         self.compiler, self.x, self.d, self.scale = compiler, x, d, scale
 
     def emit(self, out: Value, adds: bool, gate: Gate | None) -> bool:
-        x, precision, device = self.x, self.compiler.precision, self.compiler.device
+        x, precision = self.x, self.compiler.precision
         images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
         matrix, alpha = self._matrix(self.scale * 2.0 ** (out.exponent - x.exponent))
         scalars = self.compiler.scalars
 
-        def bind() -> Launch:
+        def bind(device: Device) -> Launch:
             storage, step = precision.storage, pixels * x.padded
             left = Matrix(x.place.address, storage, x.padded, False, step)
             right = Matrix(matrix.address, storage, x.padded, False, channels * x.padded)

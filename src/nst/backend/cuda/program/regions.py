@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nst.backend.cuda.device import Device
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.features import map_like
 from nst.backend.cuda.program.moments import Product, channel_means, multiply_features, products_of
@@ -190,7 +191,7 @@ def _weights(compiler: Compiler, layer: ProgramLayer, kind: str) -> Pinned:
         blob, device = compiler.blobs[number], compiler.device
         array = device.empty((blob.count,), np.float32)
 
-        def measure() -> None:
+        def measure(device: Device) -> None:
             mask = blob.backend.to_host(blob.data).reshape(-1).astype(np.float64)
             array[...] = device.upload(_of_kind(mask, kind, layer.name).astype(np.float32))
 

@@ -123,7 +123,7 @@ class Run:
             if blob.data_memory.exposed or is_held(blob.data_memory)
         ]
         for _, work in changed:
-            work()
+            work(self.device)
         for memory, _ in changed:
             memory.exposed = False
         if self._compiler.observed:
@@ -143,10 +143,10 @@ class Run:
         compiler.observations.array = observations
         compiler.observations.address = device.address(observations)
         for _, work in compiler.refreshes:
-            work()
+            work(device)
         for blob, _ in compiler.refreshes:
             blob.data_memory.exposed = False
-        return [note.bind() for note in compiler.tape.notes]
+        return [note.bind(device) for note in compiler.tape.notes]
 
     def _allocate(self, nbytes: int) -> Array:
         free = self.device.free_bytes()

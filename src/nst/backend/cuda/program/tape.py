@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from nst.backend.cuda.device import Launch
+from nst.backend.cuda.device import Device, Launch
 from nst.backend.cuda.program.places import Buffer, Part, Place
 
 GRANULE = 256
@@ -21,7 +21,7 @@ GRANULE = 256
 class Note:
     """One launch before it is bound."""
 
-    bind: Callable[[], Launch]
+    bind: Callable[[Device], Launch]
     label: str
     may_wait: bool = False
     """Waits for the device or makes memory of it: it cannot be recorded."""
@@ -41,7 +41,7 @@ class Tape:
     def add(
         self,
         label: str,
-        bind: Callable[[], Launch],
+        bind: Callable[[Device], Launch],
         places: Iterable[Place],
         *,
         may_wait: bool = False,

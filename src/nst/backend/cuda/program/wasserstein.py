@@ -14,7 +14,7 @@ import numpy as np
 
 from nst.backend.covariance_root import CovarianceRoot
 from nst.backend.cuda.cublas import Matrix
-from nst.backend.cuda.device import Launch
+from nst.backend.cuda.device import Device, Launch
 from nst.backend.cuda.program.compiler import Compiler, Unsupported
 from nst.backend.cuda.program.inverse_roots import Step, inverse_root_steps
 from nst.backend.cuda.program.places import Buffer, Part, Pinned, Place, part
@@ -112,9 +112,9 @@ class _Matrices:
 
     def advanced(self, compiler: Compiler) -> _Matrices:
         """Y P and P Z as Y and Z of the next step, by one launch."""
-        c, device, after = self.c, compiler.device, _Matrices(compiler, self.c)
+        c, after = self.c, _Matrices(compiler, self.c)
 
-        def bind() -> Launch:
+        def bind(device: Device) -> Launch:
             left, right = (Matrix(p.address, "fp64", c, stride=c * c) for p in (self.y, self.p))
             target = Matrix(after.y.address, "fp64", c, stride=2 * c * c)
             return lambda: device.multiply(left, right, target, (c, c, c), matrices=2)
@@ -135,9 +135,8 @@ def _product(compiler: Compiler, a: Place, b: Place, c: int) -> Buffer:
 
 def _multiply(compiler: Compiler, a: Place, b: Place, out: Place, c: int) -> None:
     """out = a b, (C, C) in double."""
-    device = compiler.device
 
-    def bind() -> Launch:
+    def bind(device: Device) -> Launch:
         left, right, target = (Matrix(place.address, "fp64", c) for place in (a, b, out))
         return lambda: device.multiply(left, right, target, (c, c, c))
 
@@ -149,7 +148,7 @@ def _target_of(compiler: Compiler, number: int, rule: WassersteinDistance, c: in
     blob, device = compiler.blobs[number], compiler.device
     array = device.empty((c + 3 + c * c,), np.float64)
 
-    def measure() -> None:
+    def measure(device: Device) -> None:
         found = CovarianceRoot(np, blob.backend.to_host(blob.data)[0], rule.epsilon)
         size = found.mean_square if rule.relative and found.mean_square > 0 else 1.0
         numbers = [found.trace, found.share, 1.0 / size]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nst.backend.cuda.device import Device
 from nst.backend.cuda.program.compiler import Compiler
 from nst.backend.cuda.program.places import Pinned
 from nst.backend.cuda.program.values import Value
@@ -70,7 +71,7 @@ def _place(
     array = device.empty(shape, DTYPES[kind])
     place = Pinned(array, device.address(array))
 
-    def refresh() -> None:
+    def refresh(device: Device) -> None:
         host = arrange(blob.backend.to_host(blob.data))
         array[...] = device.upload(stored(host, kind))
 
